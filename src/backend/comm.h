@@ -1,0 +1,44 @@
+// Collectives between the ranks of one run. All are called by every rank in the same order;
+// `tensors` are the same shape everywhere. Errors and time-outs throw Error{device} with step and
+// collective, or end the process with that exit code where throwing is not possible.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "backend/backend.h"
+
+namespace llm {
+
+enum class Reduce { sum, max, min };
+
+class Comm {
+ public:
+  virtual ~Comm() = default;
+  virtual int rank() const = 0;
+  virtual int ranks() const = 0;
+  virtual std::string name() const = 0;  // "single process", "MPI", "NCCL"
+
+  virtual void all_reduce(Tensor x, Reduce reduce) = 0;  // f32, i32 or i64, in place
+  virtual void reduce_scatter(Tensor y, Tensor x) = 0;   // x: ranks * y elements, sum
+  virtual void all_gather(Tensor y, Tensor x) = 0;       // y: ranks * x elements
+  virtual void broadcast(Tensor x, int root) = 0;        // any dtype
+  virtual void barrier() = 0;
+  // Small host values.
+  virtual int64_t all_reduce(int64_t value, Reduce reduce) = 0;
+  virtual double all_reduce(double value, Reduce reduce) = 0;
+
+  // Named in the message when a collective does not return in time.
+  virtual void set_step(int64_t step) = 0;
+};
+
+std::unique_ptr<Comm> make_single_comm();
+// MPI over the processes started by mpirun; GPU tensors are staged through `backend`'s host copies.
+// A collective that takes longer than timeout_seconds ends the process with exit code 6.
+// Throws Error{usage} in a build without MPI.
+std::unique_ptr<Comm> make_mpi_comm(Backend& backend, double timeout_seconds);
+// Whether the environment says that this process is one of several (mpirun, srun, torchrun).
+bool started_by_launcher();
+
+}  // namespace llm

@@ -1,0 +1,32 @@
+// What the program tells people (stderr) and what it keeps (log.jsonl).
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/file.h"
+#include "base/json.h"
+
+namespace llm {
+
+// To stderr, as a line of its own even while a live progress line is shown.
+void log_info(std::string_view message);
+void log_warning(std::string_view message);  // prefixed with "warning: "
+
+// log.jsonl: one JSON object per line, in the order of appending.
+class JsonLinesLog {
+ public:
+  explicit JsonLinesLog(fs::path path);
+  void append(const Json& record);
+  void sync();
+
+ private:
+  FileAppender file_;
+};
+
+// Keeps the records for which keep() is true and drops the others and a torn last line, atomically.
+void rewrite_log(const fs::path& path, const std::function<bool(const Json&)>& keep);
+// All whole records of a log; a torn last line is left out.
+std::vector<Json> read_log(const fs::path& path);
+
+}  // namespace llm

@@ -1,0 +1,16 @@
+// Threads of the host: how many, and a simple parallel loop over them.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+namespace llm {
+
+// The number of threads that the program uses: OMP_NUM_THREADS, else the cores it may run on.
+int thread_count();
+
+// Calls body(i) for i in [0, count) on up to `threads` threads; the first exception is rethrown.
+// Uses std::thread (not OpenMP), so that long-lived work beside the trainer is possible.
+void parallel_for(int64_t count, int threads, const std::function<void(int64_t)>& body);
+
+}  // namespace llm
