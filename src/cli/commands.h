@@ -1,0 +1,15 @@
+// The subcommands of llm. Each add_ function parses, validates, calls and prints for one of them and
+// lives in a file of the same name.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace llm {
+
+void add_data_command(CLI::App& app);
+void add_tokenizer_command(CLI::App& app);
+void add_pretrain_command(CLI::App& app);
+void add_generate_command(CLI::App& app);
+void add_plot_command(CLI::App& app);
+
+}  // namespace llm

@@ -1,0 +1,76 @@
+// A decoder-only transformer, written once for every backend: forward and backward as a sequence of
+// backend ops. (Radford et al., "Language models are unsupervised multitask learners", 2019.)
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "backend/backend.h"
+#include "model/activation_arena.h"
+#include "model/block.h"
+#include "model/config.h"
+#include "model/kv_cache.h"
+#include "model/parameter_store.h"
+
+namespace llm {
+
+// What a forward pass reads. All on the device.
+struct ModelInput {
+  Tensor tokens;            // (B, T) i32
+  Tensor positions;         // (B, T) i32, empty: 0..T-1
+  Tensor sample_ids;        // (B) i64 global sample index; needed for dropout
+  Tensor sequence_offsets;  // (N + 1) i32 of packed rows (B = 1), else empty
+};
+
+class Gpt {
+ public:
+  // Takes the memory of the parameters; their values are undefined until initialize() or loading.
+  Gpt(Backend& backend, const ModelConfig& config, const StoreOptions& options);
+
+  const ModelConfig& config() const { return config_; }
+  ParameterStore& parameters() { return *store_; }
+  const ParameterStore& parameters() const { return *store_; }
+  Backend& backend() { return backend_; }
+  int64_t padded_vocab() const { return padded_vocab_; }
+
+  // Training: runs the blocks and the final norm, keeping in `arena` what backward() needs; dropout
+  // with `seed`. Returns the hidden states (B, T, C), in the arena.
+  Tensor forward(ActivationArena& arena, const ModelInput& input, uint64_t dropout_seed);
+  // The reverse: dhidden (B, T, C) is the gradient at forward()'s result and is overwritten.
+  // Gradients of parameters are accumulated. Everything the forward pass kept is given back.
+  void backward(ActivationArena& arena, const ModelInput& input, Tensor dhidden);
+
+  // Evaluation and prefill: nothing is kept but the result. With a cache, the T tokens of each
+  // sequence are appended to it (cache.lengths already count them).
+  Tensor forward_inference(ActivationArena& arena, const ModelInput& input, KvCache* cache);
+
+  // The output layer. logits: (rows, padded vocab), hidden: (rows, C).
+  void head_forward(Tensor logits, Tensor hidden);
+  // dhidden overwritten, the weight's gradient accumulated.
+  void head_backward(Tensor dhidden, Tensor dlogits, Tensor hidden);
+
+ private:
+  Tensor embed(ActivationArena& arena, const ModelInput& input, const BlockContext& context,
+               KvCache* cache);
+
+  Backend& backend_;
+  ModelConfig config_;
+  int64_t padded_vocab_;
+  std::unique_ptr<ParameterStore> store_;
+  int token_table_ = -1, position_table_ = -1, head_ = -1;
+  std::vector<Block> blocks_;
+  Norm final_norm_;
+
+  // What the last training forward pass kept.
+  struct Kept {
+    int64_t mark = 0;
+    uint64_t dropout_seed = 0;
+    std::vector<BlockKept> blocks;
+    Tensor final_input, final_mean, final_rstd;
+  };
+  Kept kept_;
+};
+
+}  // namespace llm

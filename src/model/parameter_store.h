@@ -1,0 +1,97 @@
+// All parameters of a model in flat arenas: values, gradients and the optimizer's moments share one
+// layout, so that an optimizer step, a norm or a checkpoint is one pass over N numbers.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backend/backend.h"
+
+namespace llm {
+
+enum class Init { zeros, ones, normal };
+
+struct Parameter {
+  std::string name;                  // global: "h.3.attn.c_attn.weight"
+  std::vector<std::string> aliases;  // other uses of the same tensor: "lm_head.weight" where tied
+  int layer = 0;                     // 0 embeddings, 1..L blocks, L + 1 final norm and head
+  std::vector<int64_t> shape;        // logical; linear weights are (out, in)
+  int64_t padded_rows = 0;           // rows in memory >= shape[0]; the padding stays zero
+  bool decay = false;                // weight decay: matrices only
+  bool trainable = true;
+  Init init = Init::zeros;
+  float init_deviation = 0;
+  bool transposed_in_files = false;  // Conv1D of GPT-2: files store (in, out)
+
+  int64_t offset = 0;           // in elements, a multiple of kParameterAlignment; set by the store
+  int64_t size() const;         // logical elements
+  int64_t padded_size() const;  // elements in memory
+};
+
+// The arenas. Inference needs values only.
+struct StoreOptions {
+  bool training = false;
+};
+
+class ParameterStore {
+ public:
+  // Lays the parameters out in the order given (layer-major) and takes the memory.
+  ParameterStore(Backend& backend, std::vector<Parameter> parameters, const StoreOptions& options);
+
+  std::span<const Parameter> parameters() const { return parameters_; }
+  // By name or alias; -1 if there is none.
+  int find(std::string_view name) const;
+
+  // Views of the padded tensors, in shape (rank 1 or 2).
+  Tensor value(int index) const;
+  Tensor gradient(int index) const;  // f32; empty if not training or frozen
+  Tensor first_moment(int index) const;
+  Tensor second_moment(int index) const;
+
+  // Whole arenas, (N).
+  Tensor values() const { return values_; }
+  Tensor gradients() const { return gradients_; }
+  Tensor first_moments() const { return first_moments_; }
+  Tensor second_moments() const { return second_moments_; }
+  // Slice of an arena that belongs to a layer: parameters are layer-major.
+  Tensor layer_slice(Tensor arena, int layer) const;
+  int layers() const { return layers_; }  // number of layer ids, L + 2 for GPT
+  Tensor chunk_decay() const { return chunk_decay_; }
+
+  // Fills chunk_decay: `decay` on parameters that decay, 0 on others, negative on frozen ones.
+  void set_weight_decay(float decay);
+  // Initial values: element i of a parameter is normal number i of (seed, stream of its name), so
+  // neither padding nor other parameters change them. Moments and gradients become zero.
+  void initialize(uint64_t seed);
+  void zero_gradients();
+
+  // Copies between the device and logical (unpadded) host values; `into`/`from` have size()
+  // elements.
+  void read(int index, Tensor arena, std::span<float> into) const;
+  void write(int index, Tensor arena, std::span<const float> from);
+
+  int64_t trainable_count() const;  // logical elements
+
+  // Called by the model: before a layer's parameters are used, after, and when the gradients of a
+  // layer are complete in the backward pass. Sharding and overlapped communication attach here.
+  std::function<void(int layer)> acquire = [](int) {};
+  std::function<void(int layer)> release = [](int) {};
+  std::function<void(int layer)> gradient_ready = [](int) {};
+
+ private:
+  Tensor view(Tensor arena, int index) const;
+
+  Backend& backend_;
+  std::vector<Parameter> parameters_;
+  std::vector<int64_t> layer_begin_;
+  int layers_ = 0;
+  std::unique_ptr<DeviceMemory> value_memory_, gradient_memory_, moment_memory_;
+  Tensor values_, gradients_, first_moments_, second_moments_, chunk_decay_;
+};
+
+}  // namespace llm

@@ -1,0 +1,35 @@
+// A model folder is a Hugging Face folder: config.json, generation_config.json, model.safetensors
+// and the tokenizer's files.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/file.h"
+#include "model/gpt.h"
+#include "text/tokenizer.h"
+
+namespace llm {
+
+// Writes config.json, generation_config.json, model.safetensors (float32; logical shapes, Hugging
+// Face names with the prefix "transformer.", linear weights of GPT-2 transposed to (in, out),
+// biases the config leaves out as zeros, lm_head.weight only if untied) and the tokenizer's files.
+// Every file is synced. Deterministic to the byte.
+void write_model_folder(const fs::path& directory, const Gpt& model, const Tokenizer* tokenizer);
+
+// config.json of a model folder, validated. Throws Error{input}.
+ModelConfig read_model_config(const fs::path& directory);
+// Reads model.safetensors into the values of `model`. Names with and without "transformer."; mask
+// buffers (attn.bias, attn.masked_bias) skipped; missing, extra and misshapen tensors are named.
+void read_model_weights(const fs::path& directory, Gpt& model);
+
+// A folder with a tokenizer in it, or nothing.
+std::unique_ptr<Tokenizer> read_model_tokenizer(const fs::path& directory);
+
+// The folder that an option MODEL means: a model folder, a run folder (its root weights, or the
+// newest good checkpoint with a warning while a run has no root weights yet), or a checkpoint
+// folder. Throws Error{input} saying what was looked for.
+fs::path resolve_model_folder(const std::string& model);
+
+}  // namespace llm

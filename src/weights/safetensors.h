@@ -1,0 +1,67 @@
+// The safetensors format: u64 header length, a JSON header, then the data of all tensors without
+// gap.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "backend/dtype.h"
+#include "base/file.h"
+#include "base/json.h"
+
+namespace llm {
+
+struct TensorInfo {
+  std::string name;
+  DType dtype = DType::f32;
+  std::vector<int64_t> shape;
+  int64_t begin = 0, end = 0;  // bytes, relative to the data section
+
+  int64_t elements() const;
+};
+
+// A mapped file, fully validated on opening: header at most 100,000,000 bytes and starting with
+// '{', no duplicate keys, known dtypes, sizes that match shapes without overflow, tensors that
+// cover the data section without hole or overlap, file size exact. Throws Error{input} naming file
+// and tensor.
+class SafetensorsFile {
+ public:
+  explicit SafetensorsFile(const fs::path& path);
+
+  std::span<const TensorInfo> tensors() const { return tensors_; }  // in file order
+  const TensorInfo* find(const std::string& name) const;            // null if there is none
+  Bytes bytes(const TensorInfo& tensor) const;
+  // The values as float32 (from f32, bf16 or f16); `into` has elements() entries.
+  void read_f32(const TensorInfo& tensor, std::span<float> into) const;
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  const fs::path& path() const { return file_.path(); }
+
+ private:
+  MappedFile file_;
+  std::vector<TensorInfo> tensors_;
+  std::map<std::string, size_t> by_name_;
+  std::map<std::string, std::string> metadata_;
+  int64_t data_begin_ = 0;
+};
+
+// Writes a file tensor by tensor, without holding all of them in memory. The bytes depend on names,
+// shapes and values only.
+class SafetensorsWriter {
+ public:
+  // `tensors` in the order of writing; begin and end are computed.
+  SafetensorsWriter(const fs::path& path, std::vector<TensorInfo> tensors,
+                    const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
+  // The next tensor's data, in one or several pieces.
+  void write(Bytes bytes);
+  // Asserts that all data came; syncs and closes.
+  void finish();
+
+ private:
+  FileWriter file_;
+  int64_t expected_ = 0, written_ = 0;
+};
+
+}  // namespace llm
