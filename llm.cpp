@@ -1,5 +1,5 @@
-// llm: from raw text to a language model of one's own. This file is the table of subcommands and the
-// one place where errors become messages and exit codes.
+// llm: from raw text to a language model of one's own. This file is the table of subcommands and
+// the one place where errors become messages and exit codes.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "backend/backend.h"
@@ -49,6 +50,10 @@ struct Linear {
   void backward(const BlockContext& context, Tensor dx, Tensor dy, Tensor x) const;
 };
 
+// A norm over `channels`, its parameters appended to `parameters` as NAME.weight and NAME.bias.
+Norm make_norm(const std::string& name, int layer, int64_t channels, bool bias, float epsilon,
+               std::vector<Parameter>& parameters);
+
 // What a block keeps from its forward pass, all in the arena. rows = B T.
 struct BlockKept {
   Tensor input, mean1, rstd1, normed1;   // residual stream before attention (rows, C); statistics
@@ -63,16 +68,20 @@ class Block {
   // Appends the parameters of layer `index` (0-based) to `parameters` under their global names.
   Block(const ModelConfig& config, int64_t index, std::vector<Parameter>& parameters);
 
-  // The residual stream enters as `stream` plus a pending `delta` (empty in the first block) and
-  // leaves the same way, so that each sum is fused with the norm that follows it. Both come from
-  // and go to the arena. On return `stream` and `delta` are (B T, C).
-  void forward(const BlockContext& context, BlockKept& kept, Tensor& stream, Tensor& delta) const;
+  // The residual stream enters as `stream` plus, where `pending`, `delta`, and leaves the same way
+  // (then always pending), so that each sum is fused with the norm that follows it. Both are
+  // (B T, C); `stream` moves to what the block keeps, `delta` is one buffer that all blocks share.
+  void forward(const BlockContext& context, BlockKept& kept, Tensor& stream, Tensor delta,
+               bool pending) const;
   // dstream: (B T, C) gradient at the block's result, becomes the gradient at its input.
   void backward(const BlockContext& context, const BlockKept& kept, Tensor dstream) const;
 
  private:
   void attend(const BlockContext& context, BlockKept& kept, Tensor delta) const;
   void attend_backward(const BlockContext& context, const BlockKept& kept, Tensor dstream) const;
+  void mlp_backward(const BlockContext& context, const BlockKept& kept, Tensor dstream) const;
+  // The gradient before a dropout: dy itself where there is none, else a masked copy.
+  Tensor dropout_backward(const BlockContext& context, Tensor dy, uint32_t place) const;
   AttentionOptions attention_options(const BlockContext& context) const;
   Dropout dropout(const BlockContext& context, float rate, uint32_t place) const;
 

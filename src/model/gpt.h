@@ -52,8 +52,12 @@ class Gpt {
   void head_backward(Tensor dhidden, Tensor dlogits, Tensor hidden);
 
  private:
-  Tensor embed(ActivationArena& arena, const ModelInput& input, const BlockContext& context,
-               KvCache* cache);
+  BlockContext context_of(ActivationArena& arena, const ModelInput& input, bool keep,
+                          uint64_t dropout_seed, KvCache* cache);
+  Tensor embed(const BlockContext& context, const ModelInput& input);
+  Dropout embedding_dropout(const BlockContext& context) const;
+  void run_blocks(const BlockContext& context, std::vector<BlockKept>& kept, Tensor& stream,
+                  Tensor delta);
 
   Backend& backend_;
   ModelConfig config_;

@@ -1,0 +1,287 @@
+#include "model/block.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+
+namespace llm {
+namespace {
+
+constexpr float kInitDeviation = 0.02f;
+
+// Places of dropout in a block; the site of a mask is 16 * (layer + 1) + place (0: the embedding).
+enum DropoutPlace : uint32_t { kAttentionProbabilities = 0, kAttentionOutput = 1, kMlpOutput = 2 };
+
+// Appends parameters of one layer and returns their indices.
+class LayerParameters {
+ public:
+  LayerParameters(std::vector<Parameter>& parameters, int layer, std::string prefix)
+      : parameters_(parameters), layer_(layer), prefix_(std::move(prefix)) {}
+
+  int matrix(const std::string& name, int64_t out, int64_t in, float deviation) {
+    Parameter parameter = named(name, {out, in}, Init::normal);
+    parameter.decay = true;
+    parameter.init_deviation = deviation;
+    parameter.transposed_in_files = true;
+    return add(std::move(parameter));
+  }
+  int vector(const std::string& name, int64_t size, Init init) {
+    return add(named(name, {size}, init));
+  }
+  Linear linear(const std::string& name, int64_t out, int64_t in, bool bias, float deviation) {
+    Linear result;
+    result.weight = matrix(name + ".weight", out, in, deviation);
+    if (bias) result.bias = vector(name + ".bias", out, Init::zeros);
+    return result;
+  }
+  Norm norm(const std::string& name, int64_t channels, bool bias, float epsilon) {
+    Norm result{vector(name + ".weight", channels, Init::ones), -1, epsilon};
+    if (bias) result.bias = vector(name + ".bias", channels, Init::zeros);
+    return result;
+  }
+
+ private:
+  Parameter named(const std::string& name, std::vector<int64_t> shape, Init init) const {
+    Parameter parameter;
+    parameter.name = prefix_ + name;
+    parameter.layer = layer_;
+    parameter.shape = std::move(shape);
+    parameter.init = init;
+    return parameter;
+  }
+  int add(Parameter parameter) {
+    parameters_.push_back(std::move(parameter));
+    return static_cast<int>(parameters_.size()) - 1;
+  }
+
+  std::vector<Parameter>& parameters_;
+  int layer_;
+  std::string prefix_;
+};
+
+Tensor optional_value(const BlockContext& context, int index) {
+  return index < 0 ? Tensor() : context.store.value(index);
+}
+Tensor optional_gradient(const BlockContext& context, int index) {
+  return index < 0 ? Tensor() : context.store.gradient(index);
+}
+
+}  // namespace
+
+Norm make_norm(const std::string& name, int layer, int64_t channels, bool bias, float epsilon,
+               std::vector<Parameter>& parameters) {
+  return LayerParameters(parameters, layer, "").norm(name, channels, bias, epsilon);
+}
+
+void Norm::forward(const BlockContext& context, Tensor y, Tensor mean, Tensor rstd,
+                   Tensor x) const {
+  context.backend.layernorm_forward(y, mean, rstd, x, context.store.value(weight),
+                                    optional_value(context, bias), epsilon);
+}
+
+void Norm::forward_residual(const BlockContext& context, Tensor sum, Tensor y, Tensor mean,
+                            Tensor rstd, Tensor a, Tensor b) const {
+  context.backend.residual_layernorm_forward(sum, y, mean, rstd, a, b, context.store.value(weight),
+                                             optional_value(context, bias), epsilon);
+}
+
+void Norm::backward(const BlockContext& context, Tensor dx, Tensor dy, Tensor x, Tensor mean,
+                    Tensor rstd, bool accumulate) const {
+  context.backend.layernorm_backward(dx, optional_gradient(context, weight),
+                                     optional_gradient(context, bias), dy, x, mean, rstd,
+                                     context.store.value(weight), accumulate);
+}
+
+Weight Linear::weight_of(const BlockContext& context) const {
+  Weight result;
+  result.data = context.store.value(weight);
+  return result;
+}
+
+Tensor Linear::bias_of(const BlockContext& context) const { return optional_value(context, bias); }
+
+void Linear::forward(const BlockContext& context, Tensor y, Tensor x) const {
+  context.backend.linear_forward(y, x, weight_of(context), bias_of(context));
+}
+
+void Linear::forward_gelu(const BlockContext& context, Tensor y, Tensor pre, Tensor x) const {
+  context.backend.linear_gelu_forward(y, pre, x, weight_of(context), bias_of(context));
+}
+
+void Linear::backward(const BlockContext& context, Tensor dx, Tensor dy, Tensor x) const {
+  context.backend.linear_backward(dx, optional_gradient(context, weight),
+                                  optional_gradient(context, bias), dy, x, weight_of(context),
+                                  /*accumulate=*/false);
+}
+
+Block::Block(const ModelConfig& config, int64_t index, std::vector<Parameter>& parameters)
+    : index_(index),
+      channels_(config.channels),
+      hidden_(config.hidden),
+      heads_(config.heads),
+      kv_heads_(config.kv_heads),
+      head_size_(config.head_size()),
+      attention_dropout_(config.attention_dropout),
+      residual_dropout_(config.residual_dropout) {
+  LayerParameters layer(parameters, static_cast<int>(index) + 1, fmt::format("h.{}.", index));
+  // Radford et al. 2019: the residual stream adds 2 L projections, so each starts smaller.
+  const float projection_deviation =
+      kInitDeviation / std::sqrt(2.0f * static_cast<float>(config.layers));
+  const int64_t qkv_width = (heads_ + 2 * kv_heads_) * head_size_;
+  norm1_ = layer.norm("ln_1", channels_, config.bias, config.norm_epsilon);
+  qkv_ = layer.linear("attn.c_attn", qkv_width, channels_, config.has_qkv_bias(), kInitDeviation);
+  projection_ =
+      layer.linear("attn.c_proj", channels_, channels_, config.bias, projection_deviation);
+  norm2_ = layer.norm("ln_2", channels_, config.bias, config.norm_epsilon);
+  up_ = layer.linear("mlp.c_fc", hidden_, channels_, config.bias, kInitDeviation);
+  down_ = layer.linear("mlp.c_proj", channels_, hidden_, config.bias, projection_deviation);
+}
+
+Dropout Block::dropout(const BlockContext& context, float rate, uint32_t place) const {
+  Dropout result;
+  if (!context.keep || rate == 0) return result;
+  result.rate = rate;
+  result.seed = context.dropout_seed;
+  result.site = 16 * (static_cast<uint32_t>(index_) + 1) + place;
+  result.sample_ids = context.sample_ids;
+  return result;
+}
+
+AttentionOptions Block::attention_options(const BlockContext& context) const {
+  AttentionOptions options;
+  options.mask = MaskKind::causal;
+  options.scale = 1.0f / std::sqrt(static_cast<float>(head_size_));
+  options.dropout = dropout(context, attention_dropout_, kAttentionProbabilities);
+  options.query_offsets = options.key_offsets = context.sequence_offsets;
+  return options;
+}
+
+void Block::forward(const BlockContext& context, BlockKept& kept, Tensor& stream, Tensor delta,
+                    bool pending) const {
+  ActivationArena& arena = context.arena;
+  const int64_t rows = context.batch * context.length;
+  const int64_t mark = arena.mark();
+  // While training, sums get memory of their own since the backward pass of the norms reads them;
+  // otherwise the stream is updated in place.
+  const auto new_sum = [&] {
+    return context.keep ? arena.take(stream.dtype, {rows, channels_}) : stream;
+  };
+  const auto statistic = [&] { return context.keep ? arena.take(DType::f32, {rows}) : Tensor(); };
+
+  kept.input = pending ? new_sum() : stream;
+  kept.mean1 = statistic();
+  kept.rstd1 = statistic();
+  kept.normed1 = arena.take(stream.dtype, {rows, channels_});
+  if (pending) {
+    norm1_.forward_residual(context, kept.input, kept.normed1, kept.mean1, kept.rstd1, stream,
+                            delta);
+  } else {
+    norm1_.forward(context, kept.normed1, kept.mean1, kept.rstd1, kept.input);
+  }
+  attend(context, kept, delta);
+
+  kept.middle = new_sum();
+  kept.mean2 = statistic();
+  kept.rstd2 = statistic();
+  kept.normed2 = arena.take(stream.dtype, {rows, channels_});
+  norm2_.forward_residual(context, kept.middle, kept.normed2, kept.mean2, kept.rstd2, kept.input,
+                          delta);
+
+  kept.pre = context.keep ? arena.take(stream.dtype, {rows, hidden_}) : Tensor();
+  kept.hidden = arena.take(stream.dtype, {rows, hidden_});
+  up_.forward_gelu(context, kept.hidden, kept.pre, kept.normed2);
+  down_.forward(context, delta, kept.hidden);
+  const Dropout mask = dropout(context, residual_dropout_, kMlpOutput);
+  if (mask.rate > 0) {
+    const Tensor rows_view = delta.view({context.batch, context.length, channels_});
+    context.backend.dropout(rows_view, rows_view, mask);
+  }
+  stream = kept.middle;
+  if (!context.keep) arena.rewind(mark);
+}
+
+void Block::attend(const BlockContext& context, BlockKept& kept, Tensor delta) const {
+  ActivationArena& arena = context.arena;
+  Backend& backend = context.backend;
+  const int64_t B = context.batch, T = context.length, H = heads_, KV = kv_heads_, D = head_size_;
+  kept.qkv = arena.take(delta.dtype, {B, T, H + 2 * KV, D});
+  kept.attention = arena.take(delta.dtype, {B, T, H, D});
+  kept.lse = context.keep ? arena.take(DType::f32, {B, H, T}) : Tensor();
+  qkv_.forward(context, kept.qkv.view({B * T, (H + 2 * KV) * D}), kept.normed1);
+
+  const Tensor q = kept.qkv.slice(2, 0, H);
+  const Tensor k = kept.qkv.slice(2, H, KV);
+  const Tensor v = kept.qkv.slice(2, H + KV, KV);
+  const AttentionOptions options = attention_options(context);
+  bool first = true;  // nothing was cached before these tokens
+  if (KvCache* cache = context.cache) {
+    backend.cache_append(cache->keys(index_), cache->values(index_), k, v, cache->block_table(),
+                         cache->lengths());
+    first = std::all_of(cache->host_lengths().begin(), cache->host_lengths().end(),
+                        [&](int32_t length) { return length == T; });
+  }
+  if (first) {
+    backend.attention_forward(kept.attention, kept.lse, q, k, v, options);
+  } else {
+    KvCache* cache = context.cache;
+    backend.attention_decode(kept.attention, q, cache->keys(index_), cache->values(index_),
+                             cache->block_table(), cache->lengths(), options.scale);
+  }
+
+  projection_.forward(context, delta, kept.attention.view({B * T, H * D}));
+  const Dropout mask = dropout(context, residual_dropout_, kAttentionOutput);
+  if (mask.rate > 0) {
+    const Tensor rows_view = delta.view({B, T, channels_});
+    backend.dropout(rows_view, rows_view, mask);
+  }
+}
+
+void Block::backward(const BlockContext& context, const BlockKept& kept, Tensor dstream) const {
+  mlp_backward(context, kept, dstream);
+  attend_backward(context, kept, dstream);
+}
+
+Tensor Block::dropout_backward(const BlockContext& context, Tensor dy, uint32_t place) const {
+  const Dropout mask = dropout(context, residual_dropout_, place);
+  if (mask.rate == 0) return dy;
+  const Tensor masked = context.arena.take(dy.dtype, {context.batch, context.length, channels_});
+  context.backend.dropout(masked, dy.view({context.batch, context.length, channels_}), mask);
+  return masked.view({context.batch * context.length, channels_});
+}
+
+void Block::mlp_backward(const BlockContext& context, const BlockKept& kept, Tensor dstream) const {
+  const ArenaScope scope(context.arena);
+  const int64_t rows = context.batch * context.length;
+  const Tensor doutput = dropout_backward(context, dstream, kMlpOutput);
+  const Tensor dhidden = context.arena.take(dstream.dtype, {rows, hidden_});
+  const Tensor dnormed = context.arena.take(dstream.dtype, {rows, channels_});
+  down_.backward(context, dhidden, doutput, kept.hidden);
+  context.backend.gelu_backward(dhidden, dhidden, kept.pre);
+  up_.backward(context, dnormed, dhidden, kept.normed2);
+  norm2_.backward(context, dstream, dnormed, kept.middle, kept.mean2, kept.rstd2,
+                  /*accumulate=*/true);
+}
+
+void Block::attend_backward(const BlockContext& context, const BlockKept& kept,
+                            Tensor dstream) const {
+  const ArenaScope scope(context.arena);
+  const int64_t B = context.batch, T = context.length, H = heads_, KV = kv_heads_, D = head_size_;
+  const Tensor doutput = dropout_backward(context, dstream, kAttentionOutput);
+  const Tensor dattention = context.arena.take(dstream.dtype, {B, T, H, D});
+  const Tensor dqkv = context.arena.take(dstream.dtype, {B, T, H + 2 * KV, D});
+  const Tensor dnormed = context.arena.take(dstream.dtype, {B * T, channels_});
+  projection_.backward(context, dattention.view({B * T, H * D}), doutput,
+                       kept.attention.view({B * T, H * D}));
+  context.backend.attention_backward(dqkv.slice(2, 0, H), dqkv.slice(2, H, KV),
+                                     dqkv.slice(2, H + KV, KV), dattention, kept.attention,
+                                     kept.lse, kept.qkv.slice(2, 0, H), kept.qkv.slice(2, H, KV),
+                                     kept.qkv.slice(2, H + KV, KV), attention_options(context));
+  qkv_.backward(context, dnormed, dqkv.view({B * T, (H + 2 * KV) * D}), kept.normed1);
+  norm1_.backward(context, dstream, dnormed, kept.input, kept.mean1, kept.rstd1,
+                  /*accumulate=*/true);
+}
+
+}  // namespace llm

@@ -1,0 +1,159 @@
+#include "model/parameter_store.h"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/parallel.h"
+#include "base/rng.h"
+
+namespace llm {
+namespace {
+
+int64_t round_up(int64_t value, int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+int64_t product(const std::vector<int64_t>& shape) {
+  return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
+}
+
+// An arena of `count` f32 at element `begin` of `memory`.
+Tensor arena_at(const DeviceMemory& memory, int64_t begin, int64_t count) {
+  return Tensor(static_cast<float*>(memory.data()) + begin, DType::f32, {count});
+}
+
+}  // namespace
+
+int64_t Parameter::size() const { return product(shape); }
+
+int64_t Parameter::padded_size() const {
+  return size() / std::max<int64_t>(shape[0], 1) * std::max(padded_rows, shape[0]);
+}
+
+ParameterStore::ParameterStore(Backend& backend, std::vector<Parameter> parameters,
+                               const StoreOptions& options)
+    : backend_(backend), parameters_(std::move(parameters)) {
+  int64_t count = 0;
+  for (Parameter& parameter : parameters_) {
+    LLM_ASSERT(parameter.layer >= layers_ - 1, "{} is not in layer order", parameter.name);
+    while (layers_ <= parameter.layer) {
+      layer_begin_.push_back(count);
+      ++layers_;
+    }
+    parameter.offset = count;
+    count += round_up(parameter.padded_size(), kParameterAlignment);
+  }
+  layer_begin_.push_back(count);
+
+  value_memory_ = backend.allocate(count * 4, "parameters");
+  values_ = arena_at(*value_memory_, 0, count);
+  if (!options.training) return;
+  const int64_t chunks = count / kParameterAlignment;
+  gradient_memory_ = backend.allocate(count * 4, "gradients");
+  moment_memory_ = backend.allocate((2 * count + chunks) * 4, "optimizer state");
+  gradients_ = arena_at(*gradient_memory_, 0, count);
+  first_moments_ = arena_at(*moment_memory_, 0, count);
+  second_moments_ = arena_at(*moment_memory_, count, count);
+  chunk_decay_ = arena_at(*moment_memory_, 2 * count, chunks);
+}
+
+int ParameterStore::find(std::string_view name) const {
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    const Parameter& parameter = parameters_[i];
+    if (parameter.name == name || std::find(parameter.aliases.begin(), parameter.aliases.end(),
+                                            name) != parameter.aliases.end()) {
+      return static_cast<int>(i);
+    }
+  }
+  return -1;
+}
+
+Tensor ParameterStore::view(Tensor arena, int index) const {
+  const Parameter& parameter = parameters_[static_cast<size_t>(index)];
+  const Tensor flat = arena.slice(0, parameter.offset, parameter.padded_size());
+  if (parameter.shape.size() == 1) return flat;
+  LLM_ASSERT(parameter.shape.size() == 2);
+  return flat.view({std::max(parameter.padded_rows, parameter.shape[0]), parameter.shape[1]});
+}
+
+Tensor ParameterStore::value(int index) const { return view(values_, index); }
+
+Tensor ParameterStore::gradient(int index) const {
+  if (!gradients_ || !parameters_[static_cast<size_t>(index)].trainable) return {};
+  return view(gradients_, index);
+}
+
+Tensor ParameterStore::first_moment(int index) const { return view(first_moments_, index); }
+Tensor ParameterStore::second_moment(int index) const { return view(second_moments_, index); }
+
+Tensor ParameterStore::layer_slice(Tensor arena, int layer) const {
+  const int64_t begin = layer_begin_[static_cast<size_t>(layer)];
+  return arena.slice(0, begin, layer_begin_[static_cast<size_t>(layer) + 1] - begin);
+}
+
+void ParameterStore::set_weight_decay(float decay) {
+  std::vector<float> chunks(static_cast<size_t>(chunk_decay_.size()), 0.0f);
+  for (const Parameter& parameter : parameters_) {
+    const int64_t begin = parameter.offset / kParameterAlignment;
+    const int64_t end =
+        begin + round_up(parameter.padded_size(), kParameterAlignment) / kParameterAlignment;
+    const float value = !parameter.trainable ? -1.0f : parameter.decay ? decay : 0.0f;
+    std::fill(chunks.begin() + begin, chunks.begin() + end, value);
+  }
+  backend_.copy_to_device(chunk_decay_, chunks.data());
+}
+
+void ParameterStore::initialize(uint64_t seed) {
+  constexpr int64_t kBlock = 1 << 16;  // elements per piece of work
+  backend_.fill(values_, 0);           // padding included
+  for (size_t index = 0; index < parameters_.size(); ++index) {
+    const Parameter& parameter = parameters_[index];
+    if (parameter.init == Init::zeros) continue;
+    std::vector<float> host(static_cast<size_t>(parameter.size()), 1.0f);
+    if (parameter.init == Init::normal) {
+      const Random random(seed, stream_id("init:" + parameter.name));
+      const int64_t blocks = (parameter.size() + kBlock - 1) / kBlock;
+      parallel_for(blocks, thread_count(), [&](int64_t block) {
+        const int64_t end = std::min(parameter.size(), (block + 1) * kBlock);
+        for (int64_t i = block * kBlock; i < end; ++i) {
+          host[static_cast<size_t>(i)] = static_cast<float>(
+              random.normal(static_cast<uint64_t>(i)) * parameter.init_deviation);
+        }
+      });
+    }
+    write(static_cast<int>(index), values_, host);
+  }
+  if (!gradients_) return;
+  zero_gradients();
+  backend_.fill(first_moments_, 0);
+  backend_.fill(second_moments_, 0);
+}
+
+void ParameterStore::zero_gradients() { backend_.fill(gradients_, 0); }
+
+void ParameterStore::read(int index, Tensor arena, std::span<float> into) const {
+  const Parameter& parameter = parameters_[static_cast<size_t>(index)];
+  LLM_ASSERT(static_cast<int64_t>(into.size()) == parameter.size());
+  // Padded rows come last, so the logical values are a prefix.
+  backend_.copy_to_host(into.data(), arena.slice(0, parameter.offset, parameter.size()));
+}
+
+void ParameterStore::write(int index, Tensor arena, std::span<const float> from) {
+  const Parameter& parameter = parameters_[static_cast<size_t>(index)];
+  LLM_ASSERT(static_cast<int64_t>(from.size()) == parameter.size());
+  const Tensor padded = arena.slice(0, parameter.offset, parameter.padded_size());
+  if (padded.size() > parameter.size()) backend_.fill(padded, 0);
+  backend_.copy_to_device(padded.slice(0, 0, parameter.size()), from.data());
+}
+
+int64_t ParameterStore::trainable_count() const {
+  int64_t count = 0;
+  for (const Parameter& parameter : parameters_) {
+    if (parameter.trainable) count += parameter.size();
+  }
+  return count;
+}
+
+}  // namespace llm
