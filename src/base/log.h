@@ -1,8 +1,10 @@
 // What the program tells people (stderr) and what it keeps (log.jsonl).
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/file.h"
 #include "base/json.h"

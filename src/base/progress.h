@@ -29,6 +29,9 @@ class Progress {
   std::string pending_;
 };
 
+// Prints a line to stderr above the live line, if one is shown.
+void print_above_progress(std::string_view message);
+
 // 75 -> "1:15", 3700 -> "1:01:40".
 std::string format_duration(double seconds);
 // 1536 -> "1.5 KiB".

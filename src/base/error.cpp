@@ -1,0 +1,45 @@
+#include "base/error.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+namespace llm {
+
+Error::Error(ErrorKind kind, std::string where, std::string what, std::string hint)
+    : kind_(kind), where_(std::move(where)), problem_(std::move(what)), hint_(std::move(hint)) {
+  message_ = where_.empty() ? problem_ : where_ + ": " + problem_;
+  if (!hint_.empty()) message_ += " (" + hint_ + ")";
+}
+
+void fail_usage(std::string where, std::string what, std::string hint) {
+  throw Error(ErrorKind::usage, std::move(where), std::move(what), std::move(hint));
+}
+
+void fail_input(std::string where, std::string what, std::string hint) {
+  throw Error(ErrorKind::input, std::move(where), std::move(what), std::move(hint));
+}
+
+void fail_disk(std::string where, std::string what, int error_number) {
+  throw Error(ErrorKind::disk, std::move(where), std::move(what) + ": " + strerror(error_number));
+}
+
+namespace internal {
+void assertion_failed(const char* file, int line, const char* condition,
+                      const std::string& message) {
+  fmt::print(stderr, "llm: {}:{}: assertion failed: {}{}{}\n", file, line, condition,
+             message.empty() ? "" : ": ", message);
+  std::fflush(stderr);
+  std::abort();
+}
+}  // namespace internal
+
+std::string with_commas(long long value) {
+  std::string digits = std::to_string(value < 0 ? -static_cast<unsigned long long>(value)
+                                                : static_cast<unsigned long long>(value));
+  for (int at = static_cast<int>(digits.size()) - 3; at > 0; at -= 3) digits.insert(at, ",");
+  return value < 0 ? "-" + digits : digits;
+}
+
+}  // namespace llm
