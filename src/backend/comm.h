@@ -21,9 +21,10 @@ class Comm {
   virtual std::string name() const = 0;  // "single process", "MPI", "NCCL"
 
   virtual void all_reduce(Tensor x, Reduce reduce) = 0;  // f32, i32 or i64, in place
-  virtual void reduce_scatter(Tensor y, Tensor x) = 0;   // x: ranks * y elements, sum
-  virtual void all_gather(Tensor y, Tensor x) = 0;       // y: ranks * x elements
-  virtual void broadcast(Tensor x, int root) = 0;        // any dtype
+  // In both, the small tensor may be this rank's part of the large one; with one rank it must be.
+  virtual void reduce_scatter(Tensor y, Tensor x) = 0;  // x: ranks * y elements, sum
+  virtual void all_gather(Tensor y, Tensor x) = 0;      // y: ranks * x elements
+  virtual void broadcast(Tensor x, int root) = 0;       // any dtype
   virtual void barrier() = 0;
   // Small host values.
   virtual int64_t all_reduce(int64_t value, Reduce reduce) = 0;

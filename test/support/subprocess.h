@@ -1,0 +1,33 @@
+// Programs started by tests.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace llm::test {
+
+struct ProcessResult {
+  int exit_code = -1;  // 128 + the signal's number when a signal ended it
+  std::string out;
+  std::string err;
+  double seconds = 0;
+};
+
+struct ProcessOptions {
+  std::vector<std::string> environment;  // NAME=VALUE, in addition to what is there
+  std::string input;                     // for standard input
+  std::string directory;                 // to start in; empty: this one's
+  double timeout_seconds = 120;          // then it is killed, with all that it started
+};
+
+// arguments[0] is searched in PATH.
+ProcessResult run_process(const std::vector<std::string>& arguments,
+                          const ProcessOptions& options = {});
+
+// The program itself, from this build.
+ProcessResult run_llm(std::vector<std::string> arguments, const ProcessOptions& options = {});
+
+// Whether a program of this name is in PATH.
+bool program_exists(const std::string& name);
+
+}  // namespace llm::test
