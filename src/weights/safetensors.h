@@ -23,28 +23,39 @@ struct TensorInfo {
   int64_t elements() const;
 };
 
-// A mapped file, fully validated on opening: header at most 100,000,000 bytes and starting with
-// '{', no duplicate keys, known dtypes, sizes that match shapes without overflow, tensors that
-// cover the data section without hole or overlap, file size exact. Throws Error{input} naming file
-// and tensor.
+// "(768, 2304)".
+std::string shape_text(std::span<const int64_t> shape);
+
+struct SafetensorsHeader {
+  std::vector<TensorInfo> tensors;  // in the order of their data
+  std::map<std::string, size_t> by_name;
+  std::map<std::string, std::string> metadata;
+  int64_t data_begin = 0;  // offset of the data section in the file
+};
+
+// Validates all of a file's bytes but the values: header at most 100,000,000 bytes and starting
+// with '{', no duplicate or unknown keys, known dtypes, sizes that match shapes without overflow,
+// tensors that cover the data section without hole or overlap, file size exact. Throws Error{input}
+// naming `where` and the tensor. Takes memory in proportion to the header that is really there.
+SafetensorsHeader parse_safetensors(Bytes bytes, const std::string& where);
+
+// A mapped file, fully validated on opening by parse_safetensors().
 class SafetensorsFile {
  public:
   explicit SafetensorsFile(const fs::path& path);
 
-  std::span<const TensorInfo> tensors() const { return tensors_; }  // in file order
-  const TensorInfo* find(const std::string& name) const;            // null if there is none
+  std::span<const TensorInfo> tensors() const { return header_.tensors; }
+  const TensorInfo* find(const std::string& name) const;  // null if there is none
   Bytes bytes(const TensorInfo& tensor) const;
-  // The values as float32 (from f32, bf16 or f16); `into` has elements() entries.
+  // The values as float32 (from f32, bf16 or f16); `into` has elements() entries. Throws
+  // Error{input} for other types.
   void read_f32(const TensorInfo& tensor, std::span<float> into) const;
-  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
   const fs::path& path() const { return file_.path(); }
 
  private:
   MappedFile file_;
-  std::vector<TensorInfo> tensors_;
-  std::map<std::string, size_t> by_name_;
-  std::map<std::string, std::string> metadata_;
-  int64_t data_begin_ = 0;
+  SafetensorsHeader header_;
 };
 
 // Writes a file tensor by tensor, without holding all of them in memory. The bytes depend on names,

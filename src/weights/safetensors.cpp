@@ -1,0 +1,102 @@
+#include "weights/safetensors.h"
+
+#include <cstring>
+
+#include "base/byte_reader.h"
+#include "base/error.h"
+
+namespace llm {
+namespace {
+
+const char* type_name(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+      return "F32";
+    case DType::bf16:
+      return "BF16";
+    case DType::f16:
+      return "F16";
+    case DType::i32:
+      return "I32";
+    case DType::i64:
+      return "I64";
+    case DType::u8:
+      return "U8";
+  }
+  return "";
+}
+
+}  // namespace
+
+SafetensorsFile::SafetensorsFile(const fs::path& path)
+    : file_(path), header_(parse_safetensors(file_.bytes(), path.string())) {}
+
+const TensorInfo* SafetensorsFile::find(const std::string& name) const {
+  const auto found = header_.by_name.find(name);
+  return found == header_.by_name.end() ? nullptr : &header_.tensors[found->second];
+}
+
+Bytes SafetensorsFile::bytes(const TensorInfo& tensor) const {
+  return file_.bytes().subspan(static_cast<size_t>(header_.data_begin + tensor.begin),
+                               static_cast<size_t>(tensor.end - tensor.begin));
+}
+
+void SafetensorsFile::read_f32(const TensorInfo& tensor, std::span<float> into) const {
+  LLM_ASSERT(static_cast<int64_t>(into.size()) == tensor.elements());
+  const Bytes from = bytes(tensor);
+  if (tensor.dtype == DType::f32) {
+    if (!from.empty()) std::memcpy(into.data(), from.data(), from.size());
+    return;
+  }
+  if (tensor.dtype != DType::bf16 && tensor.dtype != DType::f16) {
+    fail_input(path().string(), fmt::format("tensor \"{}\": {} values where floating point belongs",
+                                            tensor.name, dtype_name(tensor.dtype)));
+  }
+  for (size_t i = 0; i < into.size(); ++i) {
+    uint16_t bits;  // through memcpy: the data need not be aligned
+    std::memcpy(&bits, from.data() + 2 * i, 2);
+    into[i] = tensor.dtype == DType::bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
+  }
+}
+
+SafetensorsWriter::SafetensorsWriter(const fs::path& path, std::vector<TensorInfo> tensors,
+                                     const std::map<std::string, std::string>& metadata)
+    : file_(path) {
+  Json header;
+  for (const auto& [key, value] : metadata) header["__metadata__"][key] = value;
+  std::string text = header.is_null() ? "{" : header.dump();
+  if (text.size() > 1) text.pop_back();  // entries follow
+  for (const TensorInfo& tensor : tensors) {
+    std::optional<int64_t> bytes = dtype_bytes(tensor.dtype);
+    for (int64_t size : tensor.shape) {
+      bytes = checked_multiply(*bytes, size);
+      LLM_ASSERT(size >= 0 && bytes, "shape of {}", tensor.name);
+    }
+    Json entry;
+    entry["dtype"] = type_name(tensor.dtype);
+    entry["shape"] = tensor.shape;
+    entry["data_offsets"] = {expected_, expected_ + *bytes};
+    expected_ += *bytes;
+    if (text.size() > 1) text += ',';
+    text += Json(tensor.name).dump() + ':' + entry.dump();
+  }
+  text += '}';
+  text.append((8 - text.size() % 8) % 8, ' ');  // the data begins at a multiple of 8 bytes
+  const uint64_t length = text.size();
+  file_.write(std::as_bytes(std::span(&length, 1)));
+  file_.write(text);
+}
+
+void SafetensorsWriter::write(Bytes bytes) {
+  written_ += static_cast<int64_t>(bytes.size());
+  LLM_ASSERT(written_ <= expected_, "{} of {} bytes", written_, expected_);
+  file_.write(bytes);
+}
+
+void SafetensorsWriter::finish() {
+  LLM_ASSERT(written_ == expected_, "{} of {} bytes", written_, expected_);
+  file_.sync();
+  file_.close();
+}
+
+}  // namespace llm
