@@ -1,0 +1,490 @@
+#include "cpu_ref/cpu_backend.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "base/parallel.h"
+#include "cpu_ref/attention.h"
+#include "cpu_ref/attention_decode.h"
+#include "cpu_ref/checks.h"
+#include "cpu_ref/cross_entropy.h"
+#include "cpu_ref/dropout.h"
+#include "cpu_ref/elementwise.h"
+#include "cpu_ref/embedding.h"
+#include "cpu_ref/gelu.h"
+#include "cpu_ref/host_memory.h"
+#include "cpu_ref/layernorm.h"
+#include "cpu_ref/linear.h"
+#include "cpu_ref/optimizer.h"
+#include "cpu_ref/widen.h"
+
+#ifdef LLM_HAVE_OPENBLAS
+#include <cblas.h>
+#endif
+
+namespace llm {
+namespace {
+
+using namespace cpu_ref;
+
+HeadView<const float> heads_of(const Input& input) {
+  const Tensor& t = input.tensor();
+  return {input.data(), t.stride[0], t.stride[1], t.stride[2]};
+}
+HeadView<float> heads_of(const Output& output) {
+  const Tensor& t = output.tensor();
+  return {output.data(), t.stride[0], t.stride[1], t.stride[2]};
+}
+
+// (B, T, heads, D) with a dense last axis.
+void check_heads(std::string_view op, std::string_view name, const Tensor& tensor, int64_t B,
+                 int64_t T, int64_t heads, int64_t D) {
+  LLM_ASSERT(tensor && tensor.rank == 4 && tensor.dim(0) == B && tensor.dim(1) == T &&
+                 tensor.dim(2) == heads && tensor.dim(3) == D && (D == 1 || tensor.stride[3] == 1),
+             "{}: {} is {}, expected ({}, {}, {}, {})", op, name, tensor.describe(), B, T, heads,
+             D);
+}
+
+AttentionProblem attention_problem(const char* op, const Tensor& q, const Tensor& k,
+                                   const Tensor& v, const AttentionOptions& options) {
+  LLM_ASSERT(q.rank == 4 && k.rank == 4, "{}: q is {}, k is {}", op, q.describe(), k.describe());
+  AttentionProblem problem{};
+  problem.B = q.dim(0), problem.Tq = q.dim(1), problem.H = q.dim(2), problem.D = q.dim(3);
+  problem.Tk = k.dim(1), problem.KV = k.dim(2);
+  check_heads(op, "q", q, problem.B, problem.Tq, problem.H, problem.D);
+  check_heads(op, "k", k, problem.B, problem.Tk, problem.KV, problem.D);
+  check_heads(op, "v", v, problem.B, problem.Tk, problem.KV, problem.D);
+  LLM_ASSERT(problem.KV > 0 && problem.H % problem.KV == 0, "{}: {} heads, {} key/value heads", op,
+             problem.H, problem.KV);
+  problem.mask = options.mask;
+  problem.window = options.window;
+  problem.scale = options.scale;
+  LLM_ASSERT(options.mask != MaskKind::window || options.window > 0, "{}: window {}", op,
+             options.window);
+  problem.dropout_rate = options.dropout.rate;
+  LLM_ASSERT(problem.dropout_rate >= 0 && problem.dropout_rate < 1, "{}: dropout {}", op,
+             problem.dropout_rate);
+  if (problem.dropout_rate > 0) {
+    problem.dropout_seed = options.dropout.seed;
+    problem.dropout_site = options.dropout.site;
+    check_vector(op, "sample_ids", options.dropout.sample_ids, DType::i64, problem.B);
+    problem.sample_ids = options.dropout.sample_ids.i64();
+  }
+  LLM_ASSERT(bool(options.query_offsets) == bool(options.key_offsets), "{}: one of two offsets",
+             op);
+  if (options.query_offsets) {
+    problem.sequences = options.query_offsets.size() - 1;
+    LLM_ASSERT(problem.B == 1 && problem.sequences >= 0, "{}: packed rows in a batch of {}", op,
+               problem.B);
+    check_vector(op, "query_offsets", options.query_offsets, DType::i32, problem.sequences + 1);
+    check_vector(op, "key_offsets", options.key_offsets, DType::i32, problem.sequences + 1);
+    problem.query_offsets = options.query_offsets.i32();
+    problem.key_offsets = options.key_offsets.i32();
+    const auto covers = [&](const int32_t* offsets, int64_t length) {
+      for (int64_t n = 0; n < problem.sequences; ++n) {
+        if (offsets[n] > offsets[n + 1]) return false;
+      }
+      return offsets[0] == 0 && offsets[problem.sequences] == length;
+    };
+    LLM_ASSERT(covers(problem.query_offsets, problem.Tq) && covers(problem.key_offsets, problem.Tk),
+               "{}: offsets do not run from 0 to {} and {}", op, problem.Tq, problem.Tk);
+  }
+  return problem;
+}
+
+PagedCache paged_cache(const Tensor& cache, const Tensor& block_table) {
+  return {cache.data,   cache.dtype,       cache.dim(1),      cache.dim(2),
+          cache.dim(3), block_table.i32(), block_table.dim(1)};
+}
+
+void check_cache(const char* op, const Tensor& keys, const Tensor& values, const Tensor& table,
+                 const Tensor& lengths, int64_t B, int64_t T) {
+  LLM_ASSERT(keys.rank == 4 && same_shape(keys, values) && keys.contiguous() &&
+                 values.contiguous() && keys.dtype == values.dtype &&
+                 (keys.dtype == DType::f32 || keys.dtype == DType::bf16),
+             "{}: key cache {}, value cache {}", op, keys.describe(), values.describe());
+  LLM_ASSERT(table.rank == 2 && table.dim(0) == B && table.contiguous(), "{}: block table {}", op,
+             table.describe());
+  check_vector(op, "lengths", lengths, DType::i32, B);
+  for (int64_t b = 0; b < B; ++b) {
+    const int64_t length = lengths.i32()[b], size = keys.dim(1);
+    LLM_ASSERT(length >= T && length <= table.dim(1) * size, "{}: sequence {} has length {}", op, b,
+               length);
+    for (int64_t n = 0; n < (length + size - 1) / size; ++n) {
+      const int64_t block = table.i32()[b * table.dim(1) + n];
+      LLM_ASSERT(block >= 0 && block < keys.dim(0), "{}: sequence {} in block {}", op, b, block);
+    }
+  }
+}
+
+class CpuBackend final : public Backend {
+ public:
+  explicit CpuBackend(const CpuOptions& options)
+      : threads_(options.threads > 0 ? options.threads : thread_count()), plain_(options.plain) {
+#ifdef LLM_HAVE_OPENBLAS
+    // The threads are ours; see linear_fast.cpp.
+    if (!plain_) openblas_set_num_threads(1);
+#endif
+  }
+
+  std::string name() const override {
+    return fmt::format("cpu ({} thread{})", threads_, threads_ == 1 ? "" : "s");
+  }
+  bool is_host() const override { return true; }
+  int64_t memory_available() const override { return available_host_memory(); }
+  int64_t vocab_multiple() const override { return 16; }  // two AVX registers
+
+  std::unique_ptr<DeviceMemory> allocate(int64_t bytes, const std::string& purpose) override {
+    return allocate_host(bytes, purpose);
+  }
+  void copy_to_device(Tensor to, const void* from) override {
+    LLM_ASSERT(to.contiguous(), "copy to {}", to.describe());
+    if (to.bytes() > 0) std::memcpy(to.data, from, static_cast<size_t>(to.bytes()));
+  }
+  void copy_to_host(void* to, Tensor from) override {
+    LLM_ASSERT(from.contiguous(), "copy from {}", from.describe());
+    if (from.bytes() > 0) std::memcpy(to, from.data, static_cast<size_t>(from.bytes()));
+  }
+  // Every call ends before it returns.
+  std::unique_ptr<Event> record(Queue) override { return std::make_unique<Event>(); }
+  void wait(Queue, const Event&) override {}
+  void synchronize() override {}
+
+  void fill(Tensor y, double value) override {
+    LLM_ASSERT(y.contiguous(), "fill: {}", y.describe());
+    cpu_ref::fill(y.data, y.dtype, value, y.size(), threads_);
+  }
+  void convert(Tensor y, Tensor x) override {
+    LLM_ASSERT(y.contiguous() && x.contiguous() && y.size() == x.size(), "convert: {} from {}",
+               y.describe(), x.describe());
+    cpu_ref::convert(y.data, y.dtype, x.data, x.dtype, y.size(), threads_);
+  }
+  void add(Tensor y, Tensor a, Tensor b) override {
+    check_alike("add", {y, a, b});
+    check_matrix("add", "a", a, y.rows(), y.columns());
+    check_matrix("add", "b", b, y.rows(), y.columns());
+    const Input a_in(a), b_in(b);
+    const Output out(y);
+    cpu_ref::add(out.data(), a_in.data(), b_in.data(), y.size(), threads_);
+  }
+  void scale(Tensor y, Tensor factor) override {
+    check_alike("scale", {y});
+    check_vector("scale", "factor", factor, DType::f32, 1);
+    LLM_ASSERT(y.contiguous(), "scale: {}", y.describe());
+    const Output out(y, /*keep=*/true);
+    cpu_ref::scale(out.data(), factor.f32()[0], y.size(), threads_);
+  }
+
+  void embedding_forward(Tensor y, Tensor tokens, Tensor positions, Tensor token_table,
+                         Tensor position_table) override {
+    const char* op = "embedding_forward";
+    const int64_t rows = y.rows(), C = y.columns();
+    check_alike(op, {y, token_table, position_table});
+    check_matrix(op, "y", y, rows, C);
+    check_matrix(op, "token_table", token_table, token_table.dim(0), C);
+    if (position_table) {
+      check_matrix(op, "position_table", position_table, position_table.dim(0), C);
+    }
+    check_tokens(op, tokens, positions, rows, token_table.dim(0),
+                 position_table ? position_table.dim(0) : -1);
+    const Input token_in(token_table), position_in(position_table);
+    const Output out(y);
+    cpu_ref::embedding_forward(out.data(), tokens.i32(), positions ? positions.i32() : nullptr,
+                               token_in.data(), position_in.data(), rows, tokens.columns(), C,
+                               threads_);
+  }
+  void embedding_backward(Tensor dtoken_table, Tensor dposition_table, Tensor dy, Tensor tokens,
+                          Tensor positions) override {
+    const char* op = "embedding_backward";
+    const int64_t rows = dy.rows(), C = dy.columns();
+    check_matrix(op, "dy", dy, rows, C);
+    check_optional(op, "dtoken_table", dtoken_table, DType::f32, dtoken_table.rows() * C);
+    check_optional(op, "dposition_table", dposition_table, DType::f32, dposition_table.rows() * C);
+    check_tokens(op, tokens, positions, rows, dtoken_table ? dtoken_table.dim(0) : -1,
+                 dposition_table ? dposition_table.dim(0) : -1);
+    const Input dy_in(dy);
+    cpu_ref::embedding_backward(dtoken_table ? dtoken_table.f32() : nullptr,
+                                dposition_table ? dposition_table.f32() : nullptr, dy_in.data(),
+                                tokens.i32(), positions ? positions.i32() : nullptr, rows,
+                                tokens.columns(), C, threads_);
+  }
+
+  void layernorm_forward(Tensor y, Tensor mean, Tensor rstd, Tensor x, Tensor weight, Tensor bias,
+                         float epsilon) override {
+    const char* op = "layernorm_forward";
+    const int64_t rows = x.rows(), C = x.columns();
+    check_alike(op, {x, y, weight, bias});
+    check_matrix(op, "x", x, rows, C);
+    check_matrix(op, "y", y, rows, C);
+    check_matrix(op, "weight", weight, 1, C);
+    check_optional_size(op, "bias", bias, C);
+    check_optional(op, "mean", mean, DType::f32, rows);
+    check_optional(op, "rstd", rstd, DType::f32, rows);
+    const Input x_in(x), weight_in(weight), bias_in(bias);
+    const Output out(y);
+    cpu_ref::layernorm_forward(out.data(), mean ? mean.f32() : nullptr, rstd ? rstd.f32() : nullptr,
+                               x_in.data(), weight_in.data(), bias_in.data(), rows, C, epsilon,
+                               threads_);
+  }
+  void layernorm_backward(Tensor dx, Tensor dweight, Tensor dbias, Tensor dy, Tensor x, Tensor mean,
+                          Tensor rstd, Tensor weight, bool accumulate) override {
+    const char* op = "layernorm_backward";
+    const int64_t rows = x.rows(), C = x.columns();
+    check_alike(op, {x, dx, dy, weight});
+    check_matrix(op, "x", x, rows, C);
+    check_matrix(op, "dy", dy, rows, C);
+    check_matrix(op, "weight", weight, 1, C);
+    check_optional_size(op, "dx", dx, rows * C);
+    check_optional(op, "dweight", dweight, DType::f32, C);
+    check_optional(op, "dbias", dbias, DType::f32, C);
+    check_vector(op, "mean", mean, DType::f32, rows);
+    check_vector(op, "rstd", rstd, DType::f32, rows);
+    const Input dy_in(dy), x_in(x), weight_in(weight);
+    const Output out(dx, accumulate);
+    cpu_ref::layernorm_backward(
+        out.data(), dweight ? dweight.f32() : nullptr, dbias ? dbias.f32() : nullptr, dy_in.data(),
+        x_in.data(), mean.f32(), rstd.f32(), weight_in.data(), rows, C, accumulate, threads_);
+  }
+
+  void linear_forward(Tensor y, Tensor x, const Weight& weight, Tensor bias) override {
+    const char* op = "linear_forward";
+    const int64_t rows = x.rows(), in = x.columns(), out_columns = y.columns();
+    check_alike(op, {x, y, weight.data, bias});
+    check_matrix(op, "x", x, rows, in);
+    check_matrix(op, "y", y, rows, out_columns);
+    check_matrix(op, "weight", weight.data, out_columns, in);
+    check_optional_size(op, "bias", bias, out_columns);
+    check_plain_weight(op, weight);
+    const Input x_in(x), weight_in(weight.data), bias_in(bias);
+    const Output out(y);
+    const auto body = plain_ ? cpu_ref::linear_forward : linear_forward_fast;
+    body(out.data(), x_in.data(), weight_in.data(), bias_in.data(), rows, in, out_columns,
+         threads_);
+  }
+  void linear_backward(Tensor dx, Tensor dweight, Tensor dbias, Tensor dy, Tensor x,
+                       const Weight& weight, bool accumulate) override {
+    const char* op = "linear_backward";
+    const int64_t rows = dy.rows(), out_columns = dy.columns(), in = weight.data.columns();
+    check_alike(op, {dy, dx, weight.data});
+    check_matrix(op, "dy", dy, rows, out_columns);
+    check_matrix(op, "weight", weight.data, out_columns, in);
+    check_optional_size(op, "dx", dx, rows * in);
+    check_optional(op, "dweight", dweight, DType::f32, out_columns * in);
+    check_optional(op, "dbias", dbias, DType::f32, out_columns);
+    check_plain_weight(op, weight);
+    const Input dy_in(dy);
+    if (dweight) {
+      check_alike(op, {dy, x});
+      check_matrix(op, "x", x, rows, in);
+      const Input x_in(x);
+      const auto body = plain_ ? linear_backward_weight : linear_backward_weight_fast;
+      body(dweight.f32(), dy_in.data(), x_in.data(), rows, in, out_columns, threads_);
+    }
+    if (dbias) {
+      const auto body = plain_ ? linear_backward_bias : linear_backward_bias_fast;
+      body(dbias.f32(), dy_in.data(), rows, out_columns, threads_);
+    }
+    if (dx) {
+      const Input weight_in(weight.data);
+      const Output out(dx, accumulate);
+      const auto body = plain_ ? linear_backward_input : linear_backward_input_fast;
+      body(out.data(), dy_in.data(), weight_in.data(), rows, in, out_columns, accumulate, threads_);
+    }
+  }
+
+  void gelu_forward(Tensor y, Tensor x) override {
+    check_alike("gelu_forward", {x, y});
+    check_matrix("gelu_forward", "x", x, y.rows(), y.columns());
+    LLM_ASSERT(y.contiguous(), "gelu_forward: y is {}", y.describe());
+    const Input x_in(x);
+    const Output out(y);
+    cpu_ref::gelu_forward(out.data(), x_in.data(), y.size(), threads_);
+  }
+  void gelu_backward(Tensor dx, Tensor dy, Tensor x) override {
+    check_alike("gelu_backward", {dx, dy, x});
+    check_matrix("gelu_backward", "dy", dy, dx.rows(), dx.columns());
+    check_matrix("gelu_backward", "x", x, dx.rows(), dx.columns());
+    LLM_ASSERT(dx.contiguous(), "gelu_backward: dx is {}", dx.describe());
+    const Input dy_in(dy), x_in(x);
+    const Output out(dx);
+    cpu_ref::gelu_backward(out.data(), dy_in.data(), x_in.data(), dx.size(), threads_);
+  }
+
+  void attention_forward(Tensor out, Tensor lse, Tensor q, Tensor k, Tensor v,
+                         const AttentionOptions& options) override {
+    const char* op = "attention_forward";
+    check_alike(op, {out, q, k, v});
+    const AttentionProblem problem = attention_problem(op, q, k, v, options);
+    check_heads(op, "out", out, problem.B, problem.Tq, problem.H, problem.D);
+    check_optional(op, "lse", lse, DType::f32, problem.B * problem.H * problem.Tq);
+    const Input q_in(q), k_in(k), v_in(v);
+    const Output result(out);
+    cpu_ref::attention_forward(heads_of(result), lse ? lse.f32() : nullptr, heads_of(q_in),
+                               heads_of(k_in), heads_of(v_in), problem, threads_);
+  }
+  void attention_backward(Tensor dq, Tensor dk, Tensor dv, Tensor dout, Tensor out, Tensor lse,
+                          Tensor q, Tensor k, Tensor v, const AttentionOptions& options) override {
+    const char* op = "attention_backward";
+    check_alike(op, {dq, dk, dv, dout, out, q, k, v});
+    const AttentionProblem problem = attention_problem(op, q, k, v, options);
+    check_heads(op, "dq", dq, problem.B, problem.Tq, problem.H, problem.D);
+    check_heads(op, "dk", dk, problem.B, problem.Tk, problem.KV, problem.D);
+    check_heads(op, "dv", dv, problem.B, problem.Tk, problem.KV, problem.D);
+    check_heads(op, "dout", dout, problem.B, problem.Tq, problem.H, problem.D);
+    check_heads(op, "out", out, problem.B, problem.Tq, problem.H, problem.D);
+    check_vector(op, "lse", lse, DType::f32, problem.B * problem.H * problem.Tq);
+    const Input dout_in(dout), out_in(out), q_in(q), k_in(k), v_in(v);
+    const Output dq_out(dq), dk_out(dk), dv_out(dv);
+    cpu_ref::attention_backward(heads_of(dq_out), heads_of(dk_out), heads_of(dv_out),
+                                heads_of(dout_in), heads_of(out_in), lse.f32(), heads_of(q_in),
+                                heads_of(k_in), heads_of(v_in), problem, threads_);
+  }
+  void attention_decode(Tensor out, Tensor q, Tensor key_cache, Tensor value_cache,
+                        Tensor block_table, Tensor lengths, float scale) override {
+    const char* op = "attention_decode";
+    LLM_ASSERT(q.rank == 4, "{}: q is {}", op, q.describe());
+    const int64_t B = q.dim(0), T = q.dim(1), H = q.dim(2), D = key_cache.dim(3);
+    check_alike(op, {out, q});
+    check_heads(op, "q", q, B, T, H, D);
+    check_heads(op, "out", out, B, T, H, D);
+    check_cache(op, key_cache, value_cache, block_table, lengths, B, T);
+    LLM_ASSERT(H % key_cache.dim(2) == 0, "{}: {} heads, cache {}", op, H, key_cache.describe());
+    const Input q_in(q);
+    const Output result(out);
+    cpu_ref::attention_decode(heads_of(result), heads_of(q_in), paged_cache(key_cache, block_table),
+                              paged_cache(value_cache, block_table), lengths.i32(), B, T, H, scale,
+                              threads_);
+  }
+  void cache_append(Tensor key_cache, Tensor value_cache, Tensor k, Tensor v, Tensor block_table,
+                    Tensor lengths) override {
+    const char* op = "cache_append";
+    const int64_t B = k.dim(0), T = k.dim(1), KV = key_cache.dim(2), D = key_cache.dim(3);
+    check_alike(op, {k, v});
+    check_heads(op, "k", k, B, T, KV, D);
+    check_heads(op, "v", v, B, T, KV, D);
+    check_cache(op, key_cache, value_cache, block_table, lengths, B, T);
+    const Input k_in(k), v_in(v);
+    cpu_ref::cache_append(paged_cache(key_cache, block_table), heads_of(k_in), lengths.i32(), B, T,
+                          threads_);
+    cpu_ref::cache_append(paged_cache(value_cache, block_table), heads_of(v_in), lengths.i32(), B,
+                          T, threads_);
+  }
+
+  void dropout(Tensor y, Tensor x, const Dropout& dropout) override {
+    const char* op = "dropout";
+    check_alike(op, {x, y});
+    check_matrix(op, "x", x, y.rows(), y.columns());
+    LLM_ASSERT(y.contiguous() && y.rank > 0, "{}: y is {}", op, y.describe());
+    LLM_ASSERT(dropout.rate >= 0 && dropout.rate < 1, "{}: rate {}", op, dropout.rate);
+    check_vector(op, "sample_ids", dropout.sample_ids, DType::i64, y.dim(0));
+    const Input x_in(x);
+    const Output out(y);
+    cpu_ref::dropout(out.data(), x_in.data(), dropout.sample_ids.i64(), y.dim(0),
+                     y.dim(0) == 0 ? 0 : y.size() / y.dim(0), dropout.rate, dropout.seed,
+                     dropout.site, threads_);
+  }
+
+  void cross_entropy_forward(Tensor losses, Tensor logits, Tensor targets, int64_t vocab) override {
+    const char* op = "cross_entropy_forward";
+    check_cross_entropy(op, logits, targets, vocab);
+    check_vector(op, "losses", losses, DType::f32, logits.rows());
+    const Input logits_in(logits);
+    cpu_ref::cross_entropy_forward(losses.f32(), logits_in.data(), targets.i32(), logits.rows(),
+                                   vocab, logits.columns(), threads_);
+  }
+  void cross_entropy_backward(Tensor dlogits, Tensor logits, Tensor targets, int64_t vocab,
+                              Tensor gradient_scale) override {
+    const char* op = "cross_entropy_backward";
+    check_cross_entropy(op, logits, targets, vocab);
+    check_alike(op, {logits, dlogits});
+    check_matrix(op, "dlogits", dlogits, logits.rows(), logits.columns());
+    check_vector(op, "gradient_scale", gradient_scale, DType::f32, 1);
+    const Input logits_in(logits);
+    const Output out(dlogits);
+    cpu_ref::cross_entropy_backward(out.data(), logits_in.data(), targets.i32(), logits.rows(),
+                                    vocab, logits.columns(), gradient_scale.f32()[0], threads_);
+  }
+  void accumulate_sum(Tensor out, Tensor x, float factor) override {
+    check_vector("accumulate_sum", "out", out, DType::f32, 1);
+    check_vector("accumulate_sum", "x", x, DType::f32, x.size());
+    out.f32()[0] = static_cast<float>(out.f32()[0] + factor * sum(x.f32(), x.size(), threads_));
+  }
+
+  void squared_norm(Tensor out, Tensor x) override {
+    check_vector("squared_norm", "out", out, DType::f32, 1);
+    check_vector("squared_norm", "x", x, DType::f32, x.size());
+    out.f32()[0] = static_cast<float>(out.f32()[0] + sum_of_squares(x.f32(), x.size(), threads_));
+  }
+  void prepare_update(const UpdateState& state, Tensor squared, Tensor loss, Tensor loss_limit,
+                      float max_norm) override {
+    const float norm = std::sqrt(squared.f32()[0]), value = loss.f32()[0];
+    const bool apply = std::isfinite(norm) && std::isfinite(value) && value <= loss_limit.f32()[0];
+    state.gradient_norm.f32()[0] = norm;
+    state.gradient_scale.f32()[0] = max_norm > 0 && norm > max_norm ? max_norm / norm : 1.0f;
+    state.apply.i32()[0] = apply;
+    state.updates.i32()[0] += apply;
+  }
+  void adamw_update(Tensor params, Tensor low, Tensor m, Tensor v, Tensor grads, Tensor chunk_decay,
+                    const UpdateState& state, const AdamWOptions& options) override {
+    const char* op = "adamw_update";
+    const int64_t count = params.size();
+    check_vector(op, "params", params, DType::f32, count);
+    check_optional(op, "low", low, DType::bf16, count);
+    check_vector(op, "m", m, DType::f32, count);
+    check_vector(op, "v", v, DType::f32, count);
+    check_vector(op, "grads", grads, DType::f32, count);
+    check_vector(op, "chunk_decay", chunk_decay, DType::f32,
+                 (count + kParameterAlignment - 1) / kParameterAlignment);
+    if (state.apply.i32()[0] == 0) return;
+    const AdamWStep step{state.learning_rate.f32()[0],
+                         state.gradient_scale.f32()[0],
+                         options.beta1,
+                         options.beta2,
+                         options.epsilon,
+                         state.updates.i32()[0]};
+    cpu_ref::adamw_update(params.f32(), low ? low.bf16() : nullptr, m.f32(), v.f32(), grads.f32(),
+                          chunk_decay.f32(), count, kParameterAlignment, step, threads_);
+  }
+
+ private:
+  static void check_tokens(const char* op, const Tensor& tokens, const Tensor& positions,
+                           int64_t rows, int64_t vocab, int64_t position_count) {
+    check_vector(op, "tokens", tokens, DType::i32, rows);
+    check_optional(op, "positions", positions, DType::i32, rows);
+    for (int64_t row = 0; row < rows; ++row) {
+      const int64_t token = tokens.i32()[row];
+      const int64_t position = positions ? positions.i32()[row] : row % tokens.columns();
+      LLM_ASSERT(token >= 0 && (vocab < 0 || token < vocab), "{}: token {} of {}", op, token,
+                 vocab);
+      LLM_ASSERT(position >= 0 && (position_count < 0 || position < position_count),
+                 "{}: position {} of {}", op, position, position_count);
+    }
+  }
+  static void check_plain_weight(const char* op, const Weight& weight) {
+    LLM_ASSERT(!weight.scale && weight.adapter == nullptr,
+               "{}: scaled weights and adapters have no CPU twin yet", op);
+  }
+  static void check_cross_entropy(const char* op, const Tensor& logits, const Tensor& targets,
+                                  int64_t vocab) {
+    check_matrix(op, "logits", logits, logits.rows(), logits.columns());
+    check_vector(op, "targets", targets, DType::i32, logits.rows());
+    LLM_ASSERT(vocab > 0 && vocab <= logits.columns(), "{}: vocabulary {}, logits {}", op, vocab,
+               logits.describe());
+    for (int64_t row = 0; row < logits.rows(); ++row) {
+      const int32_t target = targets.i32()[row];
+      LLM_ASSERT(target == kIgnoredTarget || (target >= 0 && target < vocab), "{}: target {} of {}",
+                 op, target, vocab);
+    }
+  }
+
+  int threads_;
+  bool plain_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options) {
+  return std::make_unique<CpuBackend>(options);
+}
+
+}  // namespace llm

@@ -1,0 +1,12 @@
+// GELU, tanh form; see backend.h. With bf16 tensors x and dy are widened, y and dx rounded once.
+#pragma once
+
+#include <cstdint>
+
+namespace llm::cpu_ref {
+
+void gelu_forward(float* y, const float* x, int64_t count, int threads);  // y may be x
+void gelu_backward(float* dx, const float* dy, const float* x, int64_t count,
+                   int threads);  // dx may be dy
+
+}  // namespace llm::cpu_ref

@@ -1,0 +1,18 @@
+// Layer normalization over rows of C channels; see backend.h. Rounding points with bf16 tensors: x,
+// dy and weight are widened, y and dx are rounded once at the end; mean and rstd are f32.
+#pragma once
+
+#include <cstdint>
+
+namespace llm::cpu_ref {
+
+// bias, and mean with rstd, may be null.
+void layernorm_forward(float* y, float* mean, float* rstd, const float* x, const float* weight,
+                       const float* bias, int64_t rows, int64_t channels, float epsilon,
+                       int threads);
+// dx may be dy, and may be null; dweight and dbias are added to and may be null.
+void layernorm_backward(float* dx, float* dweight, float* dbias, const float* dy, const float* x,
+                        const float* mean, const float* rstd, const float* weight, int64_t rows,
+                        int64_t channels, bool accumulate, int threads);
+
+}  // namespace llm::cpu_ref

@@ -1,0 +1,33 @@
+// Matrix products of the linear layer; see backend.h. With bf16 tensors x, dy and the weight are
+// widened, products are summed in f32 or better, y and dx are rounded once; dweight and dbias are
+// f32.
+#pragma once
+
+#include <cstdint>
+
+namespace llm::cpu_ref {
+
+// y = x weight^T + bias.  x: (rows, in)  weight: (out, in)  bias: (out) or null
+void linear_forward(float* y, const float* x, const float* weight, const float* bias, int64_t rows,
+                    int64_t in, int64_t out, int threads);
+// dx = dy weight (+ dx)
+void linear_backward_input(float* dx, const float* dy, const float* weight, int64_t rows,
+                           int64_t in, int64_t out, bool accumulate, int threads);
+// dweight += dy^T x
+void linear_backward_weight(float* dweight, const float* dy, const float* x, int64_t rows,
+                            int64_t in, int64_t out, int threads);
+// dbias += column sums of dy
+void linear_backward_bias(float* dbias, const float* dy, int64_t rows, int64_t out, int threads);
+
+// The same three products by OpenBLAS, each thread a part of the result. Falls back to the loops
+// above in a build without OpenBLAS.
+void linear_forward_fast(float* y, const float* x, const float* weight, const float* bias,
+                         int64_t rows, int64_t in, int64_t out, int threads);
+void linear_backward_input_fast(float* dx, const float* dy, const float* weight, int64_t rows,
+                                int64_t in, int64_t out, bool accumulate, int threads);
+void linear_backward_weight_fast(float* dweight, const float* dy, const float* x, int64_t rows,
+                                 int64_t in, int64_t out, int threads);
+void linear_backward_bias_fast(float* dbias, const float* dy, int64_t rows, int64_t out,
+                               int threads);
+
+}  // namespace llm::cpu_ref

@@ -1,0 +1,58 @@
+// Loops over rows on the threads of the CPU backend.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+namespace llm::cpu_ref {
+
+// Calls body(begin, end) on disjoint ranges that cover [0, count), one range per thread; fewer
+// threads where a range would have less than `grain` elements, since waking a thread costs
+// microseconds. The ranges depend on the number of threads: a body may write only what belongs to
+// its range, so that the result does not.
+template <typename Body>
+void parallel_ranges(int64_t count, int threads, int64_t grain, const Body& body) {
+  if (count <= 0) return;
+  const int64_t useful = std::max<int64_t>(1, count / std::max<int64_t>(1, grain));
+  const int used = static_cast<int>(std::min<int64_t>(threads, useful));
+#ifdef _OPENMP
+  if (used > 1) {
+#pragma omp parallel num_threads(used)
+    {
+      const int64_t index = omp_get_thread_num(), total = omp_get_num_threads();
+      const int64_t begin = count * index / total, end = count * (index + 1) / total;
+      if (begin < end) body(begin, end);
+    }
+    return;
+  }
+#endif
+  static_cast<void>(used);
+  body(int64_t{0}, count);
+}
+
+// Calls body(i) for each i in [0, count); the threads take the next i as they become free. For
+// pieces of unlike size.
+template <typename Body>
+void parallel_items(int64_t count, int threads, const Body& body) {
+#ifdef _OPENMP
+  if (threads > 1 && count > 1) {
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
+    for (int64_t i = 0; i < count; ++i) body(i);
+    return;
+  }
+#endif
+  static_cast<void>(threads);
+  for (int64_t i = 0; i < count; ++i) body(i);
+}
+
+// Rows of about this many elements in total are worth a thread of their own.
+inline constexpr int64_t kGrainElements = 8192;
+inline int64_t rows_per_thread(int64_t columns) {
+  return std::max<int64_t>(1, kGrainElements / std::max<int64_t>(1, columns));
+}
+
+}  // namespace llm::cpu_ref
