@@ -1,11 +1,14 @@
 #include "base/hash.h"
 
-#include <nmmintrin.h>
-
 #include <algorithm>
 #include <bit>
 #include <cstring>
 #include <vector>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <immintrin.h>
+#endif
 
 namespace llm {
 namespace {
@@ -21,14 +24,15 @@ constexpr std::array<uint32_t, 256> make_crc_table() {
 }
 constexpr auto kCrcTable = make_crc_table();
 
-uint32_t crc32c_plain(const std::byte* data, size_t size, uint32_t crc) {
+uint32_t crc_of(const std::byte* data, size_t size, uint32_t crc) {
   for (size_t i = 0; i < size; ++i) {
     crc = crc >> 8 ^ kCrcTable[(crc ^ static_cast<uint32_t>(data[i])) & 0xff];
   }
   return crc;
 }
 
-__attribute__((target("sse4.2"))) uint32_t crc32c_hardware(const std::byte* data, size_t size,
+#if defined(__x86_64__)
+__attribute__((target("sse4.2"))) uint32_t crc_of_hardware(const std::byte* data, size_t size,
                                                            uint32_t crc) {
   uint64_t wide = crc;
   for (; size >= 8; size -= 8, data += 8) {
@@ -36,8 +40,9 @@ __attribute__((target("sse4.2"))) uint32_t crc32c_hardware(const std::byte* data
     std::memcpy(&word, data, 8);
     wide = _mm_crc32_u64(wide, word);
   }
-  return crc32c_plain(data, size, static_cast<uint32_t>(wide));
+  return crc_of(data, size, static_cast<uint32_t>(wide));
 }
+#endif
 
 // Fractional parts of the cube roots of the first 64 primes (FIPS 180-4, 4.2.2).
 constexpr std::array<uint32_t, 64> kRound = {
@@ -74,13 +79,89 @@ void compress(std::array<uint32_t, 8>& state, const std::byte* block) {
   for (size_t i = 0; i < 8; ++i) state[i] += added[i];
 }
 
+#if defined(__x86_64__)
+// The instructions keep the state as (A B E F) and (C D G H), highest word first, and do two rounds
+// at a time on the lower half of the sum of schedule and constants.
+__attribute__((target("sha,sse4.1,ssse3"))) void sha256_blocks_hardware(
+    std::array<uint32_t, 8>& state, const std::byte* data, size_t blocks) {
+  const __m128i byte_order = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
+  auto* const words = reinterpret_cast<__m128i*>(state.data());
+  const __m128i badc = _mm_shuffle_epi32(_mm_loadu_si128(words), 0xb1);
+  const __m128i hgfe = _mm_shuffle_epi32(_mm_loadu_si128(words + 1), 0x1b);
+  __m128i abef = _mm_alignr_epi8(badc, hgfe, 8);
+  __m128i cdgh = _mm_blend_epi16(hgfe, badc, 0xf0);
+
+  for (; blocks > 0; --blocks, data += 64) {
+    const __m128i abef_before = abef, cdgh_before = cdgh;
+    __m128i schedule[4];  // the last 16 words
+    for (size_t four = 0; four < 16; ++four) {
+      __m128i& current = schedule[four % 4];
+      if (four < 4) {
+        current = _mm_loadu_si128(reinterpret_cast<const __m128i*>(data) + four);
+        current = _mm_shuffle_epi8(current, byte_order);
+      } else {
+        const __m128i last = schedule[(four + 3) % 4];
+        const __m128i sum = _mm_add_epi32(_mm_sha256msg1_epu32(current, schedule[(four + 1) % 4]),
+                                          _mm_alignr_epi8(last, schedule[(four + 2) % 4], 4));
+        current = _mm_sha256msg2_epu32(sum, last);
+      }
+      const __m128i constants =
+          _mm_loadu_si128(reinterpret_cast<const __m128i*>(kRound.data()) + four);
+      const __m128i added = _mm_add_epi32(current, constants);
+      cdgh = _mm_sha256rnds2_epu32(cdgh, abef, added);
+      abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(added, 0x0e));
+    }
+    abef = _mm_add_epi32(abef, abef_before);
+    cdgh = _mm_add_epi32(cdgh, cdgh_before);
+  }
+
+  const __m128i feba = _mm_shuffle_epi32(abef, 0x1b);
+  const __m128i dchg = _mm_shuffle_epi32(cdgh, 0xb1);
+  _mm_storeu_si128(words, _mm_blend_epi16(feba, dchg, 0xf0));   // A B C D
+  _mm_storeu_si128(words + 1, _mm_alignr_epi8(dchg, feba, 8));  // E F G H
+}
+#endif
+
 }  // namespace
 
+namespace internal {
+
+uint32_t crc32c_plain(Bytes bytes, uint32_t previous) {
+  return ~crc_of(bytes.data(), bytes.size(), ~previous);
+}
+
+void sha256_blocks_plain(std::array<uint32_t, 8>& state, const std::byte* data, size_t blocks) {
+  for (; blocks > 0; --blocks, data += 64) compress(state, data);
+}
+
+bool has_sha_instructions() {
+#if defined(__x86_64__)
+  static const bool result = [] {
+    unsigned int eax = 0, ebx = 0, ecx = 0, edx = 0;
+    return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (ebx >> 29 & 1) != 0 &&
+           __builtin_cpu_supports("sse4.1");
+  }();
+  return result;
+#else
+  return false;
+#endif
+}
+
+void sha256_blocks(std::array<uint32_t, 8>& state, const std::byte* data, size_t blocks) {
+#if defined(__x86_64__)
+  if (has_sha_instructions()) return sha256_blocks_hardware(state, data, blocks);
+#endif
+  sha256_blocks_plain(state, data, blocks);
+}
+
+}  // namespace internal
+
 uint32_t crc32c(Bytes bytes, uint32_t previous) {
+#if defined(__x86_64__)
   static const bool hardware = __builtin_cpu_supports("sse4.2");
-  const uint32_t crc = ~previous;
-  return ~(hardware ? crc32c_hardware(bytes.data(), bytes.size(), crc)
-                    : crc32c_plain(bytes.data(), bytes.size(), crc));
+  if (hardware) return ~crc_of_hardware(bytes.data(), bytes.size(), ~previous);
+#endif
+  return internal::crc32c_plain(bytes, previous);
 }
 
 Sha256::Sha256()
@@ -88,6 +169,7 @@ Sha256::Sha256()
              0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19} {}
 
 void Sha256::update(Bytes bytes) {
+  if (bytes.empty()) return;
   size_t used = length_ % 64;
   length_ += bytes.size();
   const std::byte* data = bytes.data();
@@ -98,10 +180,10 @@ void Sha256::update(Bytes bytes) {
     data += count;
     size -= count;
     if (used + count < 64) return;
-    compress(state_, block_.data());
+    internal::sha256_blocks(state_, block_.data(), 1);
   }
-  for (; size >= 64; size -= 64, data += 64) compress(state_, data);
-  if (size > 0) std::memcpy(block_.data(), data, size);
+  internal::sha256_blocks(state_, data, size / 64);
+  std::memcpy(block_.data(), data + size / 64 * 64, size % 64);
 }
 
 std::string Sha256::hex_digest() {

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "base/file.h"
 
@@ -21,11 +22,21 @@ class Sha256 {
 
  private:
   std::array<uint32_t, 8> state_;
-  std::array<std::byte, 64> block_;
+  std::array<std::byte, 64> block_;  // the first length_ % 64 bytes wait here
   uint64_t length_ = 0;
 };
 
 std::string sha256_of(Bytes bytes);
 std::string sha256_of_file(const fs::path& path);  // streams
+
+namespace internal {
+// The plain definitions, and what the processor's instructions make of them (the plain ones where
+// it has none). The tests hold them against each other.
+uint32_t crc32c_plain(Bytes bytes, uint32_t previous);
+// Whole blocks of 64 bytes.
+void sha256_blocks_plain(std::array<uint32_t, 8>& state, const std::byte* data, size_t blocks);
+void sha256_blocks(std::array<uint32_t, 8>& state, const std::byte* data, size_t blocks);
+bool has_sha_instructions();
+}  // namespace internal
 
 }  // namespace llm
