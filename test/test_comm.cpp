@@ -33,8 +33,8 @@ constexpr const char* kRankProgram = "LLM_TEST_RANK_PROGRAM";
 
 std::string this_program() { return std::filesystem::read_symlink("/proc/self/exe"); }
 
-// Runs one of the rank programs below on several ranks; nothing where that is not
-// possible.
+// Runs one of the rank programs below on several ranks; nothing where that is
+// not possible.
 std::optional<ProcessResult> run_ranks(int ranks, const std::string& name) {
   if (!test::program_exists("mpirun")) return std::nullopt;
   ProcessOptions options;
@@ -48,10 +48,7 @@ std::optional<ProcessResult> run_ranks(int ranks, const std::string& name) {
   return result;
 }
 
-#define RUN_RANKS_OR_SKIP(result, ranks, name)                                     \
-  const std::optional<ProcessResult> ran = run_ranks(ranks, name);                 \
-  if (!ran.has_value()) GTEST_SKIP() << "no mpirun, or this build is without MPI"; \
-  const ProcessResult& result = *ran
+constexpr const char* kNoMpi = "no mpirun, or this build is without MPI";
 
 TEST(SingleComm, ChangesNothing) {
   const std::unique_ptr<Comm> comm = make_single_comm();
@@ -105,39 +102,45 @@ TEST(SingleComm, KnowsLaunchers) {
 }
 
 TEST(MpiComm, CollectivesOfTwoRanks) {
-  RUN_RANKS_OR_SKIP(result, 2, "Collectives");
-  EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
+  const std::optional<ProcessResult> result = run_ranks(2, "Collectives");
+  if (!result) GTEST_SKIP() << kNoMpi;
+  EXPECT_EQ(result->exit_code, 0) << result->out << result->err;
 }
 
 TEST(MpiComm, CollectivesOfThreeRanks) {
-  RUN_RANKS_OR_SKIP(result, 3, "Collectives");
-  EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
+  const std::optional<ProcessResult> result = run_ranks(3, "Collectives");
+  if (!result) GTEST_SKIP() << kNoMpi;
+  EXPECT_EQ(result->exit_code, 0) << result->out << result->err;
 }
 
 TEST(MpiComm, CollectivesOfDeviceTensors) {
-  RUN_RANKS_OR_SKIP(result, 3, "StagedCollectives");
-  EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
+  const std::optional<ProcessResult> result = run_ranks(3, "StagedCollectives");
+  if (!result) GTEST_SKIP() << kNoMpi;
+  EXPECT_EQ(result->exit_code, 0) << result->out << result->err;
 }
 
 TEST(MpiComm, AHangingRankEndsAllWithExitCode6) {
-  RUN_RANKS_OR_SKIP(result, 2, "OneHangs");
-  EXPECT_EQ(result.exit_code, 6) << result.out << result.err;
-  EXPECT_NE(result.err.find("llm: rank 0 of 2: all-reduce at step 17 did not return within 1 s"),
+  const std::optional<ProcessResult> result = run_ranks(2, "OneHangs");
+  if (!result) GTEST_SKIP() << kNoMpi;
+  EXPECT_EQ(result->exit_code, 6) << result->out << result->err;
+  EXPECT_NE(result->err.find("llm: rank 0 of 2: all-reduce at step 17 did not return within 1 s"),
             std::string::npos)
-      << result.err;
-  EXPECT_LT(result.seconds, 20);
+      << result->err;
+  EXPECT_LT(result->seconds, 20);
 }
 
 TEST(MpiComm, AKilledRankEndsTheOthers) {
-  RUN_RANKS_OR_SKIP(result, 2, "OneIsKilled");
-  EXPECT_NE(result.exit_code, 0);
-  EXPECT_LT(result.seconds, 20) << result.err;
+  const std::optional<ProcessResult> result = run_ranks(2, "OneIsKilled");
+  if (!result) GTEST_SKIP() << kNoMpi;
+  EXPECT_NE(result->exit_code, 0);
+  EXPECT_LT(result->seconds, 20) << result->err;
 }
 
 TEST(MpiComm, ARankThatThrowsEndsTheOthers) {
-  RUN_RANKS_OR_SKIP(result, 2, "OneThrows");
-  EXPECT_EQ(result.exit_code, 4) << result.out << result.err;
-  EXPECT_LT(result.seconds, 20) << result.err;
+  const std::optional<ProcessResult> result = run_ranks(2, "OneThrows");
+  if (!result) GTEST_SKIP() << kNoMpi;
+  EXPECT_EQ(result->exit_code, 4) << result->out << result->err;
+  EXPECT_LT(result->seconds, 20) << result->err;
 }
 
 TEST(MpiComm, ProcessesThatDoNotSeeEachOtherAreRefused) {
