@@ -10,8 +10,10 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 
@@ -28,27 +30,40 @@ struct HookState {
   int64_t count = 0;
 };
 
-// LLM_FAULT=fail:K[+][:SUBSTRING] or stop:K[:SUBSTRING].
+[[noreturn]] void fail_at(const fs::path& path, const std::string& what, int error_number) {
+  if (error_number == ENOSPC || error_number == EDQUOT) {
+    throw Error(ErrorKind::disk, path.string(), what + ": " + strerror(error_number),
+                "free some space on this disk, or write to another one");
+  }
+  fail_disk(path.string(), what, error_number);
+}
+
+[[noreturn]] void fail_reading(const fs::path& path, const char* what, int error_number) {
+  fail_input(path.string(), fmt::format("{}: {}", what, strerror(error_number)));
+}
+
+// LLM_FAULT=fail:K[+][:TEXT] or stop:K[:TEXT].
 FileHook hook_from_environment() {
   const char* text = std::getenv("LLM_FAULT");
   if (text == nullptr || *text == 0) return {};
-  const std::string spec(text);
+  const std::string_view spec(text);
   const bool stop = spec.starts_with("stop:");
-  if (!stop && !spec.starts_with("fail:")) {
-    fail_usage("LLM_FAULT", "\"" + spec + "\" is neither fail:K nor stop:K");
-  }
+  const char* number = text + 5;
   char* end = nullptr;
-  const long long at = std::strtoll(spec.c_str() + 5, &end, 10);
-  const bool onwards = *end == '+';
+  int64_t at = 0;
+  if (stop || spec.starts_with("fail:")) at = std::strtoll(number, &end, 10);
+  const bool onwards = at > 0 && !stop && *end == '+';
   if (onwards) ++end;
-  const std::string part = *end == ':' ? end + 1 : "";
-  auto matching = std::make_shared<int64_t>(0);
-  return [=](int64_t, FileOperation, const fs::path& path) {
+  if (at <= 0 || (*end != 0 && *end != ':')) {
+    fail_usage("LLM_FAULT", fmt::format("\"{}\" is none of fail:K, fail:K+, stop:K", spec));
+  }
+  return [=, part = std::string(*end == ':' ? end + 1 : ""), matching = int64_t{0}](
+             int64_t, FileOperation operation, const fs::path& path) mutable {
     if (path.string().find(part) == std::string::npos) return;
-    const int64_t number = ++*matching;
-    if (number != at && !(onwards && number > at)) return;
+    ++matching;
+    if (matching != at && !(onwards && matching > at)) return;
     if (stop) _exit(137);
-    fail_disk(path.string(), "write", ENOSPC);
+    fail_at(path, file_operation_name(operation), ENOSPC);
   };
 }
 
@@ -70,24 +85,73 @@ void before(FileOperation operation, const fs::path& path) {
   if (state.hook) state.hook(++state.count, operation, path);
 }
 
-[[noreturn]] void fail_at(const fs::path& path, const char* what, int error_number) {
-  fail_disk(path.string(), what, error_number);
-}
-
-void write_fully(int descriptor, const fs::path& path, const char* data, size_t size) {
+// The one place that writes. At `offset`, or at the file's own position where that is negative.
+void write_fully(int descriptor, const fs::path& path, Bytes bytes, int64_t offset = -1) {
+  LLM_ASSERT(descriptor >= 0, "{} is closed", path.string());
   before(FileOperation::write, path);
-  while (size > 0) {
-    const ssize_t written = ::write(descriptor, data, size);
-    if (written < 0) {
-      if (errno == EINTR) continue;
-      fail_at(path, "write", errno);
-    }
-    data += written;
-    size -= static_cast<size_t>(written);
+  while (!bytes.empty()) {
+    const ssize_t written = offset < 0 ? ::write(descriptor, bytes.data(), bytes.size())
+                                       : ::pwrite(descriptor, bytes.data(), bytes.size(), offset);
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) fail_at(path, "write", written < 0 ? errno : ENOSPC);
+    bytes = bytes.subspan(static_cast<size_t>(written));
+    if (offset >= 0) offset += written;
   }
 }
 
+void sync_descriptor(int descriptor, const fs::path& path) {
+  LLM_ASSERT(descriptor >= 0, "{} is closed", path.string());
+  before(FileOperation::sync, path);
+  while (::fsync(descriptor) != 0) {
+    if (errno != EINTR) fail_at(path, "sync", errno);
+  }
+}
+
+int open_for_writing(const fs::path& path, int flags, const char* what) {
+  before(FileOperation::open, path);
+  for (;;) {
+    const int descriptor = ::open(path.c_str(), flags | O_CREAT | O_CLOEXEC, 0666);
+    if (descriptor >= 0) return descriptor;
+    if (errno != EINTR) fail_at(path, what, errno);
+  }
+}
+
+// The size of the file up to and with its last newline.
+int64_t end_of_last_line(int descriptor, const fs::path& path) {
+  char block[4096];
+  int64_t end = ::lseek(descriptor, 0, SEEK_END);
+  while (end > 0) {
+    const int64_t begin = std::max<int64_t>(0, end - static_cast<int64_t>(sizeof(block)));
+    const ssize_t count = ::pread(descriptor, block, static_cast<size_t>(end - begin), begin);
+    if (count != end - begin) fail_reading(path, "cannot read", count < 0 ? errno : EIO);
+    const size_t newline = std::string_view(block, static_cast<size_t>(count)).find_last_of('\n');
+    if (newline != std::string_view::npos) return begin + static_cast<int64_t>(newline) + 1;
+    end = begin;
+  }
+  return 0;
+}
+
 }  // namespace
+
+const char* file_operation_name(FileOperation operation) {
+  switch (operation) {
+    case FileOperation::open:
+      return "open";
+    case FileOperation::write:
+      return "write";
+    case FileOperation::sync:
+      return "sync";
+    case FileOperation::close:
+      return "close";
+    case FileOperation::rename:
+      return "rename";
+    case FileOperation::remove:
+      return "remove";
+    case FileOperation::make_directory:
+      return "make the folder";
+  }
+  return "";
+}
 
 void set_file_hook(FileHook hook) {
   HookState& state = hook_state();
@@ -98,9 +162,7 @@ void set_file_hook(FileHook hook) {
 }
 
 FileWriter::FileWriter(fs::path path) : path_(std::move(path)) {
-  before(FileOperation::open, path_);
-  descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (descriptor_ < 0) fail_at(path_, "cannot create", errno);
+  descriptor_ = open_for_writing(path_, O_WRONLY | O_TRUNC, "cannot create");
 }
 
 FileWriter::~FileWriter() {
@@ -108,58 +170,60 @@ FileWriter::~FileWriter() {
 }
 
 void FileWriter::write(Bytes bytes) {
-  const auto* data = reinterpret_cast<const char*>(bytes.data());
   if (buffer_.size() + bytes.size() > kBufferBytes) flush();
   if (bytes.size() >= kBufferBytes) {
-    write_fully(descriptor_, path_, data, bytes.size());
+    write_fully(descriptor_, path_, bytes);
     flushed_ += static_cast<int64_t>(bytes.size());
   } else {
-    buffer_.append(data, bytes.size());
+    buffer_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   }
 }
 
 void FileWriter::write_at(int64_t offset, Bytes bytes) {
   flush();
   LLM_ASSERT(offset >= 0 && offset + static_cast<int64_t>(bytes.size()) <= flushed_);
-  before(FileOperation::write, path_);
-  const auto* data = reinterpret_cast<const char*>(bytes.data());
-  size_t done = 0;
-  while (done < bytes.size()) {
-    const ssize_t written = ::pwrite(descriptor_, data + done, bytes.size() - done,
-                                     offset + static_cast<int64_t>(done));
-    if (written < 0) {
-      if (errno == EINTR) continue;
-      fail_at(path_, "write", errno);
-    }
-    done += static_cast<size_t>(written);
-  }
+  write_fully(descriptor_, path_, bytes, offset);
 }
 
 void FileWriter::flush() {
   if (buffer_.empty()) return;
-  write_fully(descriptor_, path_, buffer_.data(), buffer_.size());
+  write_fully(descriptor_, path_, as_bytes(buffer_));
   flushed_ += static_cast<int64_t>(buffer_.size());
   buffer_.clear();
 }
 
 void FileWriter::sync() {
   flush();
-  before(FileOperation::sync, path_);
-  if (::fsync(descriptor_) != 0) fail_at(path_, "sync", errno);
+  sync_descriptor(descriptor_, path_);
 }
 
 void FileWriter::close() {
   flush();
+  LLM_ASSERT(descriptor_ >= 0, "{} is closed", path_.string());
   before(FileOperation::close, path_);
-  if (::close(std::exchange(descriptor_, -1)) != 0) fail_at(path_, "close", errno);
+  // Not repeated on EINTR: on Linux the descriptor is gone then, and nothing is lost.
+  if (::close(std::exchange(descriptor_, -1)) != 0 && errno != EINTR) {
+    fail_at(path_, "close", errno);
+  }
 }
 
 int64_t FileWriter::size() const { return flushed_ + static_cast<int64_t>(buffer_.size()); }
 
 FileAppender::FileAppender(fs::path path) : path_(std::move(path)) {
-  before(FileOperation::open, path_);
-  descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-  if (descriptor_ < 0) fail_at(path_, "cannot open for appending", errno);
+  descriptor_ = open_for_writing(path_, O_RDWR | O_APPEND, "cannot open for appending");
+  try {
+    struct stat status {};
+    if (::fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode)) {
+      fail_input(path_.string(), "is not a regular file");
+    }
+    const int64_t end = end_of_last_line(descriptor_, path_);
+    if (end < status.st_size && ::ftruncate(descriptor_, end) != 0) {
+      fail_at(path_, "cut off the torn last line", errno);
+    }
+  } catch (...) {
+    ::close(descriptor_);  // the destructor does not run
+    throw;
+  }
 }
 
 FileAppender::~FileAppender() {
@@ -167,17 +231,21 @@ FileAppender::~FileAppender() {
 }
 
 void FileAppender::append(std::string_view text) {
-  write_fully(descriptor_, path_, text.data(), text.size());
+  const int64_t end = ::lseek(descriptor_, 0, SEEK_END);
+  try {
+    write_fully(descriptor_, path_, as_bytes(text));
+  } catch (...) {
+    // Half a line would join the next one. Where even this fails, the error on its way tells.
+    if (::ftruncate(descriptor_, end) != 0) errno = 0;
+    throw;
+  }
 }
 
-void FileAppender::sync() {
-  before(FileOperation::sync, path_);
-  if (::fsync(descriptor_) != 0) fail_at(path_, "sync", errno);
-}
+void FileAppender::sync() { sync_descriptor(descriptor_, path_); }
 
 MappedFile::MappedFile(fs::path path) : path_(std::move(path)) {
   const int descriptor = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor < 0) fail_input(path_.string(), std::string("cannot open: ") + strerror(errno));
+  if (descriptor < 0) fail_reading(path_, "cannot open", errno);
   struct stat status {};
   if (::fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
     ::close(descriptor);
@@ -190,7 +258,7 @@ MappedFile::MappedFile(fs::path path) : path_(std::move(path)) {
       const int error_number = errno;
       ::close(descriptor);
       data_ = nullptr;
-      fail_input(path_.string(), std::string("cannot map: ") + strerror(error_number));
+      fail_reading(path_, "cannot map", error_number);
     }
   }
   ::close(descriptor);
@@ -218,7 +286,7 @@ FileReader::FileReader(fs::path path) : path_(std::move(path)) {
   } else {
     descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
   }
-  if (descriptor_ < 0) fail_input(path_.string(), std::string("cannot open: ") + strerror(errno));
+  if (descriptor_ < 0) fail_reading(path_, "cannot open", errno);
   struct stat status {};
   if (::fstat(descriptor_, &status) == 0 && S_ISDIR(status.st_mode)) {
     ::close(descriptor_);
@@ -235,35 +303,36 @@ size_t FileReader::read(std::span<char> into) {
   for (;;) {
     const ssize_t count = ::read(descriptor_, into.data(), into.size());
     if (count >= 0) return static_cast<size_t>(count);
-    if (errno != EINTR) {
-      fail_input(path_.string(), std::string("cannot read: ") + strerror(errno));
-    }
+    if (errno != EINTR) fail_reading(path_, "cannot read", errno);
   }
 }
 
 std::string read_text_file(const fs::path& path, int64_t max_bytes) {
   FileReader reader(path);
   std::string text;
-  for (;;) {
-    const size_t before_read = text.size();
-    text.resize(before_read + 65536);
-    const size_t count = reader.read(std::span(text).subspan(before_read));
-    text.resize(before_read + count);
-    if (count == 0) return text;
-    if (static_cast<int64_t>(text.size()) > max_bytes) {
+  std::vector<char> block(size_t{1} << 18);
+  while (const size_t count = reader.read(block)) {
+    if (static_cast<int64_t>(text.size() + count) > max_bytes) {
       fail_input(path.string(), "is larger than the limit of " + with_commas(max_bytes) + " bytes");
     }
+    text.append(block.data(), count);
   }
+  return text;
 }
 
 void write_file_atomically(const fs::path& path, std::string_view text) {
   fs::path temporary = path;
   temporary += ".tmp";
-  FileWriter writer(temporary);
-  writer.write(text);
-  writer.sync();
-  writer.close();
-  rename_path(temporary, path);
+  try {
+    FileWriter writer(temporary);
+    writer.write(text);
+    writer.sync();
+    writer.close();
+    rename_path(temporary, path);
+  } catch (...) {
+    ::unlink(temporary.c_str());
+    throw;
+  }
   sync_directory(path.has_parent_path() ? path.parent_path() : fs::path("."));
 }
 
@@ -298,12 +367,12 @@ void remove_tree(const fs::path& path) {
 }
 
 DirectoryLock::DirectoryLock(const fs::path& directory) {
-  const fs::path path = directory / ".lock";
-  descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (descriptor_ < 0) fail_at(path, "cannot create", errno);
-  if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
+  descriptor_ = open_for_writing(directory / ".lock", O_RDWR, "cannot create");
+  while (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EINTR) continue;
+    const int error_number = errno;
     ::close(descriptor_);
-    descriptor_ = -1;
+    if (error_number != EWOULDBLOCK) fail_at(directory / ".lock", "cannot lock", error_number);
     fail_usage(directory.string(), "is in use by another process",
                "wait for it to end, or choose another folder");
   }

@@ -22,12 +22,16 @@ inline Bytes as_bytes(std::string_view text) {
 
 // What a test hook sees before each operation that changes the disk.
 enum class FileOperation { open, write, sync, close, rename, remove, make_directory };
+const char* file_operation_name(FileOperation operation);
 
 // Called before each operation with its running number (from 1) and path. It may throw Error, or
-// end the process to imitate a kill. For tests only; empty means no hook. The environment variable
-// LLM_FAULT=fail:K or stop:K (optionally fail:K:PATH-SUBSTRING) installs one at first use: fail
-// makes operation K report "no space left on device", stop ends the process at once as kill -9
-// does; fail:K+ makes operation K and all later ones fail.
+// end the process to imitate a kill. For tests only; empty means no hook; setting one starts the
+// numbers again. The environment variable LLM_FAULT installs one at first use:
+//   fail:K    operation K fails with "no space left on device"
+//   fail:K+   operation K and all later ones fail
+//   stop:K    the process ends at once before operation K, as kill -9 does
+// each with :TEXT after it counts only operations on paths that contain TEXT. Anything else there
+// is refused.
 using FileHook = std::function<void(int64_t number, FileOperation operation, const fs::path& path)>;
 void set_file_hook(FileHook hook);
 
@@ -56,14 +60,16 @@ class FileWriter {
   std::string buffer_;
 };
 
-// Appends whole lines to a file; each call reaches the kernel in one write.
+// Appends whole lines to a file; each call reaches the kernel in one write, and one that fails
+// leaves no part of its text behind. A last line without an end, torn off by a kill, is cut off at
+// opening.
 class FileAppender {
  public:
   explicit FileAppender(fs::path path);
   ~FileAppender();
   FileAppender(const FileAppender&) = delete;
   FileAppender& operator=(const FileAppender&) = delete;
-  void append(std::string_view text);
+  void append(std::string_view text);  // text ends with a newline
   void sync();
 
  private:
@@ -103,12 +109,13 @@ class FileReader {
   int descriptor_ = -1;
 };
 
-// The whole file as text; refuses more than max_bytes. Throws Error{input}.
+// The whole file, or standard input for "-"; refuses more than max_bytes. Throws Error{input}.
 std::string read_text_file(const fs::path& path, int64_t max_bytes = int64_t{1} << 30);
 // Writes path.tmp, syncs it, renames it over path and syncs the folder: old or new, never half.
+// When it fails, path.tmp is removed.
 void write_file_atomically(const fs::path& path, std::string_view text);
 
-void make_directories(const fs::path& path);
+void make_directories(const fs::path& path);  // with those above it; nothing happens if it is there
 void rename_path(const fs::path& from, const fs::path& to);
 void sync_directory(const fs::path& path);
 void remove_tree(const fs::path& path);  // nothing happens if it is not there

@@ -2,8 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <iterator>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -11,17 +15,48 @@
 namespace llm {
 namespace {
 
+// Text from outside as it may stand in a message: short, and without control characters.
+std::string shown_text(std::string_view text) {
+  constexpr size_t kLongest = 60;
+  const bool cut = text.size() > kLongest;
+  return Json(text.substr(0, kLongest)).dump(-1, ' ', true, Json::error_handler_t::replace) +
+         (cut ? "..." : "");
+}
+
+// Walks over the text and tells the builder how far the parser has come.
+class TrackedIterator {
+ public:
+  using iterator_category = std::input_iterator_tag;
+  using value_type = char;
+  using difference_type = std::ptrdiff_t;
+  using pointer = const char*;
+  using reference = const char&;
+
+  TrackedIterator(const char* at, const char** reached) : at_(at), reached_(reached) {}
+  reference operator*() const { return *at_; }
+  TrackedIterator& operator++() {
+    *reached_ = ++at_;
+    return *this;
+  }
+  bool operator==(const TrackedIterator& other) const { return at_ == other.at_; }
+  bool operator!=(const TrackedIterator& other) const { return at_ != other.at_; }
+
+ private:
+  const char* at_;
+  const char** reached_;
+};
+
 // Builds the value from SAX events, which nlohmann's parser sends without recursion.
 class Builder : public nlohmann::json_sax<Json> {
  public:
-  Builder(const JsonLimits& limits) : limits_(limits) {}
+  explicit Builder(const JsonLimits& limits) : limits_(limits) {}
 
   bool null() override { return add(nullptr); }
   bool boolean(bool value) override { return add(value); }
   bool number_integer(number_integer_t value) override { return add(value); }
   bool number_unsigned(number_unsigned_t value) override { return add(value); }
   bool number_float(number_float_t value, const string_t& text) override {
-    if (!std::isfinite(value)) return stop("number " + text + " is out of range");
+    if (!std::isfinite(value)) return stop("the number " + shown_text(text) + " is out of range");
     return add(value);
   }
   bool string(string_t& value) override { return add(std::move(value)); }
@@ -31,24 +66,36 @@ class Builder : public nlohmann::json_sax<Json> {
   bool end_object() override { return close(); }
   bool end_array() override { return close(); }
   bool key(string_t& value) override {
-    if (!keys_.back().insert(value).second) return stop("key \"" + value + "\" appears twice");
+    if (!keys_.back().insert(value).second)
+      return stop("the key " + shown_text(value) + " appears twice");
     pending_key_ = std::move(value);
     return true;
   }
-  bool parse_error(std::size_t position, const std::string&,
+  bool parse_error(std::size_t, const std::string& token,
                    const nlohmann::detail::exception& error) override {
-    position_ = position;
-    const std::string text = error.what();
-    // "[json.exception.parse_error.101] parse error at line 1, column 2: syntax error ..."
-    const size_t colon = text.find(": ");
-    return stop(colon == std::string::npos ? text : text.substr(colon + 2));
+    return stop(describe(error.what(), token));
   }
 
   Json take() { return std::move(root_); }
   const std::string& problem() const { return problem_; }
-  std::size_t position() const { return position_; }
 
  private:
+  // nlohmann's own text repeats all that was read of a token, which may be megabytes:
+  // "[json.exception.parse_error.101] parse error at line 1, column 2: syntax error while parsing
+  // value - invalid literal; last read: 'x'; expected ..."
+  static std::string describe(std::string text, const std::string& token) {
+    if (text.find("out_of_range") != std::string::npos) {
+      return "the number " + shown_text(token) + " is out of range";
+    }
+    if (const size_t at = text.find(": "); at != std::string::npos) text.erase(0, at + 2);
+    if (const size_t at = text.find("; last read: "); at != std::string::npos) {
+      const size_t expected = text.rfind("; expected ");
+      const std::string rest =
+          expected != std::string::npos && expected > at ? text.substr(expected) : "";
+      text = text.substr(0, at) + ", read " + shown_text(token) + rest;
+    }
+    return text;
+  }
   bool stop(std::string problem) {
     if (problem_.empty()) problem_ = std::move(problem);
     return false;
@@ -98,16 +145,15 @@ class Builder : public nlohmann::json_sax<Json> {
   std::vector<Json*> open_;
   std::vector<std::set<std::string>> keys_;
   std::string pending_key_, problem_;
-  std::size_t position_ = 0;
   int64_t values_ = 0;
 };
 
+// Of the character at `position`, from 1; columns count bytes.
 std::string line_and_column(std::string_view text, size_t position) {
-  size_t line = 1, column = 1;
-  for (const char c : text.substr(0, std::min(position, text.size()))) {
-    if (c == '\n') ++line, column = 0;
-    ++column;
-  }
+  const std::string_view before = text.substr(0, position);
+  const auto line = 1 + std::count(before.begin(), before.end(), '\n');
+  const size_t newline = before.rfind('\n');
+  const size_t column = newline == std::string_view::npos ? position + 1 : position - newline;
   return fmt::format("line {}, column {}", line, column);
 }
 
@@ -119,10 +165,12 @@ Json parse_json(std::string_view text, const std::string& where, const JsonLimit
                                   with_commas(limits.max_bytes)));
   }
   Builder builder(limits);
-  if (!Json::sax_parse(text, &builder)) {
-    const std::string at =
-        builder.position() > 0 ? ", " + line_and_column(text, builder.position()) : "";
-    fail_input(where + at, "not valid JSON: " + builder.problem());
+  const char* reached = text.data();
+  const TrackedIterator begin(text.data(), &reached), end(text.data() + text.size(), &reached);
+  if (!Json::sax_parse(begin, end, &builder)) {
+    const auto read = static_cast<size_t>(reached - text.data());
+    fail_input(fmt::format("{}, {}", where, line_and_column(text, read > 0 ? read - 1 : 0)),
+               "not valid JSON: " + builder.problem());
   }
   return builder.take();
 }
@@ -147,7 +195,7 @@ JsonObject::JsonObject(const Json& value, std::string where)
 }
 
 void JsonObject::fail(const std::string& key, const std::string& what) const {
-  fail_input(where_, fmt::format("\"{}\": {}", key, what));
+  fail_input(where_, fmt::format("{}: {}", shown_text(key), what));
 }
 
 bool JsonObject::has(const std::string& key) const {

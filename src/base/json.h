@@ -20,7 +20,9 @@ struct JsonLimits {
   int64_t max_values = 20'000'000;
 };
 
-// Throws Error{input}: `where` (usually the path) with line and column, and what is wrong.
+// Refused beside what is no JSON: a key twice in one object, a number too large for a double, text
+// that is no UTF-8, whatever exceeds the limits. Throws Error{input}: `where` (usually the path)
+// with the line and the column (in bytes) where reading stopped, and what is wrong.
 Json parse_json(std::string_view text, const std::string& where, const JsonLimits& limits = {});
 Json read_json_file(const fs::path& path, const JsonLimits& limits = {});
 

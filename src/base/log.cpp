@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <vector>
+#include <string>
+#include <utility>
 
-#include "base/error.h"
 #include "base/progress.h"
 
 namespace llm {
@@ -21,25 +21,43 @@ void JsonLinesLog::append(const Json& record) { file_.append(to_line(record) + "
 
 void JsonLinesLog::sync() { file_.sync(); }
 
-std::vector<Json> read_log(const fs::path& path) {
-  const std::string text = read_text_file(path);
-  std::vector<Json> records;
+namespace {
+
+// Calls use(line, number) for each whole line; what follows the last newline was torn off by a
+// kill.
+template <typename Use>
+void for_each_line(std::string_view text, const Use& use) {
   size_t begin = 0;
-  for (size_t line = 1;; ++line) {
+  for (size_t number = 1;; ++number) {
     const size_t end = text.find('\n', begin);
-    if (end == std::string::npos) return records;  // what follows was torn off by a kill
-    records.push_back(parse_json(std::string_view(text).substr(begin, end - begin),
-                                 fmt::format("{}, line {}", path.string(), line)));
+    if (end == std::string_view::npos) return;
+    use(text.substr(begin, end - begin), number);
     begin = end + 1;
   }
 }
 
+Json parse_record(std::string_view line, const fs::path& path, size_t number) {
+  return parse_json(line, fmt::format("{}, record {}", path.string(), number));
+}
+
+}  // namespace
+
+std::vector<Json> read_log(const fs::path& path) {
+  const std::string text = read_text_file(path);
+  std::vector<Json> records;
+  for_each_line(text, [&](std::string_view line, size_t number) {
+    records.push_back(parse_record(line, path, number));
+  });
+  return records;
+}
+
 void rewrite_log(const fs::path& path, const std::function<bool(const Json&)>& keep) {
-  std::string text;
-  for (const Json& record : read_log(path)) {
-    if (keep(record)) text += to_line(record) + "\n";
-  }
-  write_file_atomically(path, text);
+  const std::string text = read_text_file(path);
+  std::string kept;  // the very bytes of the records, not what they would be written as now
+  for_each_line(text, [&](std::string_view line, size_t number) {
+    if (keep(parse_record(line, path, number))) kept.append(line).append("\n");
+  });
+  if (kept != text) write_file_atomically(path, kept);
 }
 
 }  // namespace llm

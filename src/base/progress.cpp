@@ -1,33 +1,55 @@
 #include "base/progress.h"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
+#include <iterator>
 #include <mutex>
 
 namespace llm {
 namespace {
 
-// The live line of the process: log messages have to step around it.
+// The live line of the process: messages have to step around it.
 std::mutex screen_mutex;
 std::string live_line;
 
-void clear_live_line() {
-  if (!live_line.empty()) std::fputs("\r\x1b[K", stderr);
+bool is_terminal() {
+  const char* kind = std::getenv("TERM");
+  return isatty(STDERR_FILENO) == 1 && (kind == nullptr || std::string_view(kind) != "dumb");
 }
+
+// The part of `line` that fits into one row, because only one row can be redrawn.
+std::string_view fit_row(std::string_view line) {
+  struct winsize window {};
+  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &window) != 0 || window.ws_col < 2) return line;
+  size_t columns = window.ws_col - 1u;  // the last one may wrap
+  for (size_t i = 0; i < line.size(); ++i) {
+    const bool starts_character = (static_cast<unsigned char>(line[i]) & 0xc0) != 0x80;
+    if (starts_character && columns-- == 0) return line.substr(0, i);
+  }
+  return line;
+}
+
+// The whole of what one call prints goes out in one write, also with other processes on the screen.
+void print(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stderr);
+  std::fflush(stderr);
+}
+
+std::string erase_live_line() { return live_line.empty() ? "" : "\r\x1b[K"; }
 
 }  // namespace
 
 void print_above_progress(std::string_view message) {
   const std::lock_guard lock(screen_mutex);
-  clear_live_line();
-  fmt::print(stderr, "{}\n{}", message, live_line);
-  std::fflush(stderr);
+  print(fmt::format("{}{}\n{}", erase_live_line(), message, live_line));
 }
 
-Progress::Progress(bool enabled) : enabled_(enabled), terminal_(isatty(STDERR_FILENO) == 1) {}
+Progress::Progress(bool enabled) : enabled_(enabled), terminal_(is_terminal()) {}
 
 Progress::~Progress() { finish(); }
 
@@ -35,38 +57,28 @@ void Progress::show(std::string_view line, bool keep) {
   if (!enabled_) return;
   const auto now = std::chrono::steady_clock::now();
   const auto interval = terminal_ ? std::chrono::milliseconds(100) : plain_interval_;
-  if (!keep && last_.time_since_epoch().count() != 0 && now - last_ < interval) {
+  if (!keep && last_.has_value() && now - *last_ < interval) {
     pending_ = line;
     return;
   }
   last_ = now;
   pending_.clear();
   const std::lock_guard lock(screen_mutex);
-  if (!terminal_) {
-    fmt::print(stderr, "{}\n", line);
-  } else {
-    clear_live_line();
-    live_line = keep ? "" : std::string(line);
-    fmt::print(stderr, "{}{}", line, keep ? "\n" : "");
-  }
-  live_ = terminal_ && !keep;
-  std::fflush(stderr);
+  if (!terminal_) return print(fmt::format("{}\n", line));
+  const std::string erase = erase_live_line();
+  live_line = keep ? "" : fit_row(line);
+  print(keep ? fmt::format("{}{}\n", erase, line) : erase + live_line);
 }
 
 void Progress::finish() {
-  if (!enabled_) return;
+  if (!enabled_ || !terminal_) return;
   const std::lock_guard lock(screen_mutex);
-  if (live_) {
-    if (!pending_.empty()) {
-      clear_live_line();
-      std::fputs(pending_.c_str(), stderr);
-    }
-    std::fputs("\n", stderr);
+  if (!live_line.empty()) {
+    // The last line is left complete, whatever the time since the one before.
+    print(fmt::format("{}{}\n", erase_live_line(), pending_.empty() ? live_line : pending_));
     live_line.clear();
-    live_ = false;
   }
   pending_.clear();
-  std::fflush(stderr);
 }
 
 std::string format_duration(double seconds) {
@@ -80,7 +92,9 @@ std::string format_bytes(int64_t bytes) {
   constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
   auto value = static_cast<double>(bytes);
   size_t unit = 0;
-  while (std::abs(value) >= 1024 && unit + 1 < std::size(kUnits)) value /= 1024, ++unit;
+  // 1023.95 and more would be printed as 1024.0.
+  while (std::abs(value) >= (unit == 0 ? 1024 : 1023.95) && unit + 1 < std::size(kUnits))
+    value /= 1024, ++unit;
   return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, kUnits[unit]);
 }
 

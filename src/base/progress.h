@@ -3,29 +3,34 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
 namespace llm {
 
+// One thread shows lines; messages of others (print_above_progress, log_info) may come in between.
+// At most one live line at a time in a process.
 class Progress {
  public:
   // enabled: false prints nothing (ranks other than 0, --quiet).
   explicit Progress(bool enabled = true);
-  ~Progress();  // leaves the last live line on screen
+  ~Progress();  // finish()
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
 
-  // Shows `line`. On a terminal it replaces the line before, at most 10 times a second, and
-  // keep = true leaves it in the scrollback. Elsewhere only lines with keep = true are printed, and
-  // the others at most every `plain_interval`.
+  // Shows `line`. On a terminal it replaces the live line, at most 10 times a second, and is cut to
+  // the width of the screen; keep = true leaves it in the scrollback, whole. Elsewhere lines with
+  // keep = true are printed, and of the others one every `plain_interval`.
   void show(std::string_view line, bool keep = false);
-  void finish();
+  void finish();  // leaves the last live line on the screen, complete
 
   void set_plain_interval(std::chrono::milliseconds interval) { plain_interval_ = interval; }
 
  private:
-  bool enabled_, terminal_, live_ = false;
+  bool enabled_, terminal_;
   std::chrono::milliseconds plain_interval_{10'000};
-  std::chrono::steady_clock::time_point last_{};
+  std::optional<std::chrono::steady_clock::time_point> last_;
   std::string pending_;
 };
 
