@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Writes test/golden/weights.safetensors with the safetensors library, and what is in it as JSON.
+"""Writes test/golden/weights.safetensors with the safetensors library, and what is in it as JSON,
+and test/golden/tiny_gpt2, a model saved by transformers, with its logits.
 
-usage: golden_weights.py   (needs torch and safetensors)
+usage: golden_weights.py   (needs torch, safetensors and transformers)
 """
 import json
 import pathlib
@@ -32,3 +33,20 @@ expected = {
     for name, tensor in tensors.items()
 }
 (golden / "weights.json").write_text(json.dumps(expected, indent=1) + "\n")
+
+# A tiny GPT-2 as transformers saves it, and its logits.
+from transformers import GPT2Config, GPT2LMHeadModel  # noqa: E402
+
+config = GPT2Config(
+    n_layer=2, n_head=2, n_embd=16, n_positions=12, vocab_size=31, bos_token_id=30, eos_token_id=30
+)
+model = GPT2LMHeadModel(config).eval()
+with torch.no_grad():
+    for parameter in model.parameters():
+        parameter.add_(0.3 * torch.randn_like(parameter))  # biases and norms that are not trivial
+    model.save_pretrained(golden / "tiny_gpt2")
+    ids = torch.randint(0, 31, (2, 12))
+    logits = model(ids).logits
+(golden / "tiny_gpt2" / "logits.json").write_text(
+    json.dumps({"ids": ids.tolist(), "logits": logits.flatten().tolist()}) + "\n"
+)

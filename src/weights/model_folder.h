@@ -15,14 +15,19 @@ namespace llm {
 // Writes config.json, generation_config.json, model.safetensors (float32; logical shapes, Hugging
 // Face names with the prefix "transformer.", linear weights of GPT-2 transposed to (in, out),
 // biases the config leaves out as zeros, lm_head.weight only if untied) and the tokenizer's files.
-// Every file is synced. Deterministic to the byte.
+// Every file is synced and replaces an older one whole. Deterministic to the byte.
 void write_model_folder(const fs::path& directory, const Gpt& model, const Tokenizer* tokenizer);
 
 // config.json of a model folder, validated. Throws Error{input}.
 ModelConfig read_model_config(const fs::path& directory);
 // Reads model.safetensors into the values of `model`. Names with and without "transformer."; mask
-// buffers (attn.bias, attn.masked_bias) skipped; missing, extra and misshapen tensors are named.
+// buffers (attn.bias, attn.masked_bias) skipped; missing, extra and misshapen tensors are named,
+// before any value is changed.
 void read_model_weights(const fs::path& directory, Gpt& model);
+// The model of a folder. The file is compared with the config before any memory is taken, so a
+// config that claims a giant model costs nothing.
+std::unique_ptr<Gpt> load_model(Backend& backend, const fs::path& directory,
+                                const StoreOptions& options = {});
 
 // A folder with a tokenizer in it, or nothing.
 std::unique_ptr<Tokenizer> read_model_tokenizer(const fs::path& directory);
