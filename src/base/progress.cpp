@@ -56,7 +56,7 @@ Progress::~Progress() { finish(); }
 void Progress::show(std::string_view line, bool keep) {
   if (!enabled_) return;
   const auto now = std::chrono::steady_clock::now();
-  const auto interval = terminal_ ? std::chrono::milliseconds(100) : plain_interval_;
+  const auto interval = terminal_ ? live_interval_ : plain_interval_;
   if (!keep && last_.has_value() && now - *last_ < interval) {
     pending_ = line;
     return;
@@ -82,7 +82,7 @@ void Progress::finish() {
 }
 
 std::string format_duration(double seconds) {
-  if (!std::isfinite(seconds) || seconds < 0) return "?";
+  if (!(seconds >= 0 && seconds < 1e15)) return "?";
   const auto total = static_cast<int64_t>(seconds + 0.5);
   if (total < 3600) return fmt::format("{}:{:02}", total / 60, total % 60);
   return fmt::format("{}:{:02}:{:02}", total / 3600, total / 60 % 60, total % 60);

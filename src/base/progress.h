@@ -19,17 +19,19 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  // Shows `line`. On a terminal it replaces the live line, at most 10 times a second, and is cut to
-  // the width of the screen; keep = true leaves it in the scrollback, whole. Elsewhere lines with
-  // keep = true are printed, and of the others one every `plain_interval`.
+  // Shows `line`. On a terminal it replaces the live line, at most every live interval (0.1 s), and
+  // is cut to the width of the screen; keep = true leaves it in the scrollback, whole. Elsewhere
+  // lines with keep = true are printed, and of the others one every plain interval (10 s).
   void show(std::string_view line, bool keep = false);
   void finish();  // leaves the last live line on the screen, complete
 
+  // The least time between two lines that are not kept: elsewhere, and on a terminal.
   void set_plain_interval(std::chrono::milliseconds interval) { plain_interval_ = interval; }
+  void set_live_interval(std::chrono::milliseconds interval) { live_interval_ = interval; }
 
  private:
   bool enabled_, terminal_;
-  std::chrono::milliseconds plain_interval_{10'000};
+  std::chrono::milliseconds plain_interval_{10'000}, live_interval_{100};
   std::optional<std::chrono::steady_clock::time_point> last_;
   std::string pending_;
 };
