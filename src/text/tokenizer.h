@@ -32,6 +32,15 @@ class Tokenizer {
                       bool allow_special = false) const = 0;
   std::vector<TokenId> encode(std::string_view text, bool allow_special = false) const;
 
+  // Appends the same ids as encode(), found by up to `threads` threads where the text is large.
+  virtual void encode_parallel(std::string_view text, std::vector<TokenId>& ids, int threads,
+                               bool allow_special = false) const;
+  // For text that arrives in parts: appends the ids of the longest prefix of `text` that no text
+  // after it can change, and returns the length of that prefix in bytes. Put the next part behind
+  // the rest and call again; encode_parallel() takes the last rest. The ids are those of the whole.
+  virtual size_t encode_prefix(std::string_view text, std::vector<TokenId>& ids, int threads,
+                               bool allow_special = false) const = 0;
+
   // The bytes of one token. Throws Error{usage} for an id outside [0, vocab_size()).
   virtual std::string_view token_bytes(TokenId id) const = 0;
   std::string decode(std::span<const TokenId> ids) const;
@@ -64,5 +73,9 @@ std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& directory);
 // What the option --tokenizer takes: a folder, or `bytes`, or `gpt2` (its files in tokenizer_dir).
 // `chars` depends on a text and is made by the caller. Throws Error{usage} with the choices.
 std::unique_ptr<Tokenizer> open_tokenizer(const std::string& spec, const fs::path& tokenizer_dir);
+
+// Tokenizer::encode_parallel into a new vector.
+std::vector<TokenId> encode_parallel(const Tokenizer& tokenizer, std::string_view text,
+                                     int threads);
 
 }  // namespace llm

@@ -1,0 +1,73 @@
+#include "text/tokenizer.h"
+
+#include <system_error>
+
+#include "base/error.h"
+#include "text/tokenizer_json.h"
+
+namespace llm {
+
+std::vector<TokenId> Tokenizer::encode(std::string_view text, bool allow_special) const {
+  std::vector<TokenId> ids;
+  encode(text, ids, allow_special);
+  return ids;
+}
+
+void Tokenizer::encode_parallel(std::string_view text, std::vector<TokenId>& ids, int,
+                                bool allow_special) const {
+  encode(text, ids, allow_special);
+}
+
+std::string Tokenizer::decode(std::span<const TokenId> ids) const {
+  std::string text;
+  for (const TokenId id : ids) text += token_bytes(id);
+  return text;
+}
+
+std::vector<TokenId> encode_parallel(const Tokenizer& tokenizer, std::string_view text,
+                                     int threads) {
+  std::vector<TokenId> ids;
+  tokenizer.encode_parallel(text, ids, threads);
+  return ids;
+}
+
+namespace {
+
+bool is_there(const fs::path& path) {
+  std::error_code error;
+  return fs::exists(path, error);
+}
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& directory) {
+  constexpr int64_t kMaxBytes = int64_t{1} << 28;
+  const fs::path json = directory / "tokenizer.json";
+  if (is_there(json)) return tokenizer_from_json(read_text_file(json, kMaxBytes), json.string());
+  const fs::path vocab = directory / "vocab.json", merges = directory / "merges.txt";
+  if (is_there(vocab) && is_there(merges)) {
+    return tokenizer_from_vocab_and_merges(read_text_file(vocab, kMaxBytes), vocab.string(),
+                                           read_text_file(merges, kMaxBytes), merges.string());
+  }
+  fail_input(directory.string(),
+             is_there(directory) ? "there is no tokenizer here" : "there is no such folder",
+             "a folder with tokenizer.json, or with vocab.json and merges.txt, is needed");
+}
+
+std::unique_ptr<Tokenizer> open_tokenizer(const std::string& spec, const fs::path& tokenizer_dir) {
+  if (spec == "bytes") return make_byte_tokenizer();
+  if (spec == "gpt2" && !tokenizer_dir.empty()) return load_tokenizer(tokenizer_dir);
+  if (!spec.empty() && is_there(spec)) return load_tokenizer(spec);
+  if (spec == "gpt2") {
+    fail_usage("--tokenizer", "the files of gpt2 are not given",
+               "--tokenizer-dir DIR with vocab.json and merges.txt");
+  }
+  if (spec == "chars") {
+    fail_usage("--tokenizer", "`chars` is made from a text",
+               "prepare data with it, then give the dataset's folder");
+  }
+  fail_usage("--tokenizer", fmt::format("there is no '{}'", spec),
+             "a folder with a tokenizer, gpt2, bytes or chars");
+}
+
+}  // namespace llm
