@@ -49,4 +49,20 @@ void KvCache::set_lengths(const std::vector<int32_t>& lengths) {
   backend_.copy_to_device(lengths_, host_lengths_.data());
 }
 
+void KvCache::copy_sequence(int64_t to, const KvCache& other, int64_t from, int64_t tokens) {
+  LLM_ASSERT(tokens <= context_ && tokens <= other.context_, "{}", tokens);
+  LLM_ASSERT(to >= 0 && to < sequences_ && from >= 0 && from < other.sequences_);
+  // A sequence's blocks lie one behind the other.
+  const int64_t blocks = (tokens + kBlockSize - 1) / kBlockSize;
+  if (blocks == 0) return;
+  const int64_t to_block = to * (blocks_ / sequences_);
+  const int64_t from_block = from * (other.blocks_ / other.sequences_);
+  for (int64_t layer = 0; 2 * layer < cache_.dim(0); ++layer) {
+    backend_.convert(keys(layer).slice(0, to_block, blocks),
+                     other.keys(layer).slice(0, from_block, blocks));
+    backend_.convert(values(layer).slice(0, to_block, blocks),
+                     other.values(layer).slice(0, from_block, blocks));
+  }
+}
+
 }  // namespace llm

@@ -29,6 +29,10 @@ class KvCache {
   void set_lengths(const std::vector<int32_t>& lengths);
   const std::vector<int32_t>& host_lengths() const { return host_lengths_; }
 
+  // Copies the first `tokens` tokens of a sequence of another cache of the same model and type.
+  // Lengths stay as they are.
+  void copy_sequence(int64_t to, const KvCache& other, int64_t from, int64_t tokens);
+
  private:
   Backend& backend_;
   int64_t sequences_, context_, blocks_;

@@ -1,0 +1,111 @@
+#include "infer/decoder.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "backend/plan_backend.h"
+#include "base/error.h"
+
+namespace llm {
+namespace {
+
+// What a forward pass over (B, T) tokens and B rows of logits take, learnt from a pass that
+// computes nothing.
+int64_t activation_bytes(const Backend& backend, const ModelConfig& config, int64_t batch,
+                         int64_t length) {
+  constexpr int64_t kUnlimited = int64_t{1} << 60;
+  MemoryByPurpose usage;
+  const std::unique_ptr<Backend> plan = make_plan_backend(backend, usage);
+  Gpt outline(*plan, config, {});
+  ActivationArena arena(*plan, kUnlimited);
+  int32_t never_read = 0;
+  ModelInput input;
+  input.tokens = input.positions = Tensor(&never_read, DType::i32, {batch, length});
+  outline.forward_inference(arena, input, nullptr);
+  arena.take(DType::f32, {batch, outline.padded_vocab()});
+  return arena.high_water();
+}
+
+}  // namespace
+
+Decoder::Decoder(Gpt& model, int64_t sequences, int64_t context)
+    : model_(model),
+      cache_(model.backend(), model.config(), sequences, context, DType::f32),
+      arena_(model.backend(),
+             std::max(activation_bytes(model.backend(), model.config(), 1, context),
+                      activation_bytes(model.backend(), model.config(), sequences, 1))),
+      input_memory_(model.backend().allocate(2 * 4 * std::max(sequences, context), "batch")),
+      lengths_(static_cast<size_t>(sequences), 0),
+      logits_(static_cast<size_t>(sequences * model.padded_vocab())) {
+  LLM_ASSERT(context <= model.config().context, "{}", context);
+  if (sequences > 1) {
+    prompt_cache_ =
+        std::make_unique<KvCache>(model.backend(), model.config(), 1, context, DType::f32);
+  }
+}
+
+std::span<const float> Decoder::logits(int64_t sequence) const {
+  return std::span(logits_).subspan(static_cast<size_t>(sequence * model_.padded_vocab()),
+                                    static_cast<size_t>(model_.config().vocab_size));
+}
+
+void Decoder::run(KvCache& cache, std::span<const int32_t> tokens,
+                  std::span<const int32_t> positions, int64_t batch, int64_t sequence) {
+  Backend& backend = model_.backend();
+  const int64_t length = static_cast<int64_t>(tokens.size()) / batch, C = model_.config().channels;
+  auto* memory = static_cast<int32_t*>(input_memory_->data());
+  ModelInput input;
+  input.tokens = Tensor(memory, DType::i32, {batch, length});
+  input.positions = Tensor(memory + batch * length, DType::i32, {batch, length});
+  backend.copy_to_device(input.tokens, tokens.data());
+  backend.copy_to_device(input.positions, positions.data());
+
+  arena_.reset();
+  const Tensor hidden = model_.forward_inference(arena_, input, &cache);
+  LLM_ASSERT(batch == 1 || length == 1);
+  const Tensor last = hidden.view({batch * length, C}).slice(0, batch * length - batch, batch);
+  const Tensor logits = arena_.take(DType::f32, {batch, model_.padded_vocab()});
+  model_.head_forward(logits, last);
+  backend.copy_to_host(logits_.data() + sequence * model_.padded_vocab(), logits);
+}
+
+void Decoder::prefill(int64_t sequence, std::span<const TokenId> tokens) {
+  const auto count = static_cast<int32_t>(tokens.size());
+  lengths_[static_cast<size_t>(sequence)] = count;
+  if (count == 0) return;
+  KvCache& cache = prompt_cache_ ? *prompt_cache_ : cache_;
+  cache.set_lengths({count});
+  std::vector<int32_t> positions(tokens.size());
+  std::iota(positions.begin(), positions.end(), 0);
+  run(cache, tokens, positions, 1, sequence);
+  if (prompt_cache_) cache_.copy_sequence(sequence, *prompt_cache_, 0, count);
+}
+
+void Decoder::copy(int64_t to, int64_t from) {
+  if (to == from) return;
+  lengths_[static_cast<size_t>(to)] = lengths_[static_cast<size_t>(from)];
+  cache_.copy_sequence(to, cache_, from, length(from));
+  const auto begin = logits_.begin() + from * model_.padded_vocab();
+  std::copy(begin, begin + model_.padded_vocab(), logits_.begin() + to * model_.padded_vocab());
+}
+
+void Decoder::step(std::span<const TokenId> tokens) {
+  LLM_ASSERT(static_cast<int64_t>(tokens.size()) == sequences());
+  // An unwanted sequence runs along as one of a single token.
+  std::vector<int32_t> ids(tokens.size(), 0), positions(tokens.size(), 0);
+  std::vector<int32_t> lengths(tokens.size(), 1);
+  for (size_t s = 0; s < tokens.size(); ++s) {
+    if (tokens[s] < 0) {
+      lengths_[s] = 0;
+      continue;
+    }
+    LLM_ASSERT(lengths_[s] < context(), "sequence {} is full", s);
+    ids[s] = tokens[s];
+    positions[s] = lengths_[s]++;
+    lengths[s] = lengths_[s];
+  }
+  cache_.set_lengths(lengths);
+  run(cache_, ids, positions, sequences(), 0);
+}
+
+}  // namespace llm

@@ -1,0 +1,50 @@
+// Runs a model over growing sequences: a prompt at once, then a token at a time, with the keys and
+// values of all earlier tokens cached.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "model/gpt.h"
+#include "text/tokenizer.h"
+
+namespace llm {
+
+class Decoder {
+ public:
+  // Takes all memory that it will need: for `sequences` sequences of up to `context` tokens.
+  Decoder(Gpt& model, int64_t sequences, int64_t context);
+
+  // Forgets what a sequence held and runs it over `tokens` (at most context), each prompt on its
+  // own, so that its numbers do not depend on the other sequences.
+  void prefill(int64_t sequence, std::span<const TokenId> tokens);
+  // Lets sequence `to` continue from what sequence `from` has seen.
+  void copy(int64_t to, int64_t from);
+  // Appends tokens[s] to sequence s, for all sequences at once. A negative token means that the
+  // sequence is not wanted any more: it becomes empty.
+  void step(std::span<const TokenId> tokens);
+
+  int64_t sequences() const { return cache_.sequences(); }
+  int64_t context() const { return cache_.context(); }
+  int64_t length(int64_t sequence) const { return lengths_[static_cast<size_t>(sequence)]; }
+  // (vocab) behind the last token of a sequence; padding left out.
+  std::span<const float> logits(int64_t sequence) const;
+
+ private:
+  // Runs tokens (B, T) at `positions`; the hidden state of the last token of each sequence becomes
+  // its logits, at logits_ of `sequence` on.
+  void run(KvCache& cache, std::span<const int32_t> tokens, std::span<const int32_t> positions,
+           int64_t batch, int64_t sequence);
+
+  Gpt& model_;
+  KvCache cache_;
+  std::unique_ptr<KvCache> prompt_cache_;  // of one sequence; none where cache_ is of one
+  ActivationArena arena_;
+  std::unique_ptr<DeviceMemory> input_memory_;
+  std::vector<int32_t> lengths_;
+  std::vector<float> logits_;  // (sequences, padded vocab)
+};
+
+}  // namespace llm

@@ -1,0 +1,223 @@
+#include "infer/engine.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/error.h"
+#include "infer/decoder.h"
+#include "infer/text_stream.h"
+
+namespace llm {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// How much of a full context a sliding window keeps.
+int64_t kept_context(int64_t context) { return std::max<int64_t>(1, context / 2); }
+
+struct Sequence {
+  int64_t sample;
+  std::vector<TokenId> tokens;  // prompt and continuation
+  size_t prompt_size;
+  Sampler sampler;
+  TextStream stream;
+  Generation result;
+  bool done = false;
+};
+
+// Sequences that run together, from their prompts to their ends.
+class Batch {
+ public:
+  Batch(Gpt& model, const Tokenizer& tokenizer, const GenerateOptions& options,
+        const Engine::TextSink& sink, std::span<const std::vector<TokenId>> prompts,
+        int64_t first_sample)
+      : model_(model),
+        tokenizer_(tokenizer),
+        options_(options),
+        sink_(sink),
+        decoder_(model, static_cast<int64_t>(prompts.size()),
+                 needed_context(model, options, prompts)) {
+    int64_t sample = first_sample;
+    for (const std::vector<TokenId>& prompt : prompts) {
+      sequences_.push_back({sample, prompt, prompt.size(),
+                            Sampler(options.sampler, options.seed, static_cast<uint64_t>(sample)),
+                            TextStream(options.stop), Generation{}});
+      ++sample;
+    }
+  }
+
+  void prefill(GenerateFigures& figures) {
+    const auto start = Clock::now();
+    for (size_t s = 0; s < sequences_.size(); ++s) {
+      const std::vector<TokenId>& prompt = sequences_[s].tokens;
+      const auto same =
+          std::find_if(sequences_.begin(), sequences_.begin() + static_cast<std::ptrdiff_t>(s),
+                       [&](const Sequence& earlier) { return earlier.tokens == prompt; });
+      const auto earlier = static_cast<size_t>(same - sequences_.begin());
+      if (earlier < s) {
+        decoder_.copy(static_cast<int64_t>(s), static_cast<int64_t>(earlier));
+        continue;
+      }
+      const std::span<const TokenId> read = window(prompt, decoder_.context());
+      decoder_.prefill(static_cast<int64_t>(s), read);
+      figures.prefill_tokens += static_cast<int64_t>(read.size());
+    }
+    figures.prefill_seconds += seconds_since(start);
+  }
+
+  void decode(GenerateFigures& figures) {
+    const auto start = Clock::now();
+    while (true) {
+      std::vector<TokenId> next(sequences_.size(), -1);
+      bool any = false;
+      for (size_t s = 0; s < sequences_.size(); ++s) {
+        if (sequences_[s].done) continue;
+        next[s] = advance(static_cast<int64_t>(s), sequences_[s], figures);
+        any = any || next[s] >= 0;
+      }
+      if (!any) break;
+      decoder_.step(next);
+    }
+    figures.decode_seconds += seconds_since(start);
+  }
+
+  std::vector<Sequence>& sequences() { return sequences_; }
+
+ private:
+  static int64_t needed_context(const Gpt& model, const GenerateOptions& options,
+                                std::span<const std::vector<TokenId>> prompts) {
+    size_t longest = 0;
+    for (const auto& prompt : prompts) longest = std::max(longest, prompt.size());
+    return std::min(model.config().context, static_cast<int64_t>(longest) + options.max_tokens);
+  }
+
+  // All of the tokens if they fit, else the last ones that a sliding window keeps.
+  static std::span<const TokenId> window(std::span<const TokenId> tokens, int64_t context) {
+    if (static_cast<int64_t>(tokens.size()) <= context) return tokens;
+    return tokens.last(static_cast<size_t>(kept_context(context)));
+  }
+
+  // Draws the next token of a sequence and returns it if the model has to read it, -1 at the end.
+  TokenId advance(int64_t index, Sequence& sequence, GenerateFigures& figures) {
+    const auto number = static_cast<int64_t>(sequence.result.ids.size());
+    if (number >= options_.max_tokens) return finish(sequence, FinishReason::length);
+    // Neither padding nor what the tokenizer has no text for.
+    const std::span<const float> all = decoder_.logits(index);
+    const std::span<const float> logits =
+        all.first(std::min(all.size(), static_cast<size_t>(tokenizer_.vocab_size())));
+    const TokenId id =
+        sequence.sampler.draw(logits, sequence.tokens, static_cast<uint64_t>(number));
+    ++figures.decode_tokens;
+    if (!options_.ignore_end_of_text && ends_text(id)) {
+      return finish(sequence, FinishReason::end_of_text);
+    }
+    if (options_.logprobs > 0) {
+      sequence.result.reports.push_back(
+          {logprob_of(logits, id), top_logprobs(logits, options_.logprobs)});
+    }
+    sequence.tokens.push_back(id);
+    sequence.result.ids.push_back(id);
+    emit(sequence, sequence.stream.append(tokenizer_.token_bytes(id)));
+    if (sequence.stream.stopped()) return finish(sequence, FinishReason::stop_string);
+    if (number + 1 == options_.max_tokens) return finish(sequence, FinishReason::length);
+    if (decoder_.length(index) < decoder_.context()) return id;
+    if (options_.overflow == ContextOverflow::stop) {
+      return finish(sequence, FinishReason::context);
+    }
+    slide(index, sequence);
+    return id;
+  }
+
+  // Reads what is kept of a full context again, but for its last token, which the next step reads.
+  void slide(int64_t index, const Sequence& sequence) {
+    const auto kept = static_cast<size_t>(kept_context(decoder_.context()));
+    decoder_.prefill(index, std::span(sequence.tokens).last(kept).first(kept - 1));
+  }
+
+  bool ends_text(TokenId id) const {
+    return id == tokenizer_.end_of_text() || id == model_.config().eos_token_id;
+  }
+
+  void emit(Sequence& sequence, const std::string& text) {
+    sequence.result.text += text;
+    if (sink_ && !text.empty()) sink_(sequence.sample, text);
+  }
+
+  TokenId finish(Sequence& sequence, FinishReason reason) {
+    emit(sequence, sequence.stream.finish());
+    sequence.result.reason = reason;
+    sequence.done = true;
+    return -1;
+  }
+
+  Gpt& model_;
+  const Tokenizer& tokenizer_;
+  const GenerateOptions& options_;
+  const Engine::TextSink& sink_;
+  Decoder decoder_;
+  std::vector<Sequence> sequences_;
+};
+
+}  // namespace
+
+std::string_view finish_reason_name(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::length:
+      return "length";
+    case FinishReason::end_of_text:
+      return "end_of_text";
+    case FinishReason::stop_string:
+      return "stop_string";
+    case FinishReason::context:
+      return "context";
+  }
+  return "";
+}
+
+Engine::Engine(Gpt& model, const Tokenizer& tokenizer) : model_(model), tokenizer_(tokenizer) {}
+
+void Engine::check_prompt(std::span<const TokenId> prompt, const GenerateOptions& options) const {
+  const ModelConfig& config = model_.config();
+  if (prompt.empty()) fail_usage("prompt", "has no tokens");
+  const auto size = static_cast<int64_t>(prompt.size());
+  if (size > config.context && options.overflow == ContextOverflow::stop) {
+    fail_usage("prompt",
+               fmt::format("{} tokens, but the model's context is {}", with_commas(size),
+                           with_commas(config.context)),
+               "shorten it, or give --context-overflow slide to read only its end");
+  }
+  for (TokenId id : prompt) {
+    if (id >= 0 && id < config.vocab_size) continue;
+    fail_input("prompt",
+               fmt::format("token {} is beyond the model's vocabulary of {}", id,
+                           with_commas(config.vocab_size)),
+               "this is not the model's tokenizer");
+  }
+}
+
+std::vector<Generation> Engine::generate(std::span<const std::vector<TokenId>> prompts,
+                                         const GenerateOptions& options, const TextSink& sink) {
+  validate(options.sampler);
+  LLM_ASSERT(options.max_tokens >= 0 && options.max_batch > 0);
+  for (const auto& prompt : prompts) check_prompt(prompt, options);
+  figures_ = {};
+  std::vector<Generation> results;
+  const auto step = static_cast<size_t>(options.max_batch);
+  for (size_t begin = 0; begin < prompts.size(); begin += step) {
+    Batch batch(model_, tokenizer_, options, sink,
+                prompts.subspan(begin, std::min(step, prompts.size() - begin)),
+                static_cast<int64_t>(begin));
+    batch.prefill(figures_);
+    batch.decode(figures_);
+    for (Sequence& sequence : batch.sequences()) results.push_back(std::move(sequence.result));
+  }
+  return results;
+}
+
+}  // namespace llm

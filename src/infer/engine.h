@@ -1,0 +1,81 @@
+// Prompts in, streamed text out.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "infer/sampler.h"
+#include "model/gpt.h"
+#include "text/tokenizer.h"
+
+namespace llm {
+
+// What happens when a sequence fills the model's context.
+enum class ContextOverflow {
+  stop,  // it ends; a prompt that does not fit is refused
+  slide  // the last half of the context is kept and read again, and it goes on
+};
+
+enum class FinishReason { length, end_of_text, stop_string, context };
+std::string_view finish_reason_name(FinishReason reason);  // "length", "end_of_text", ...
+
+struct GenerateOptions {
+  SamplerOptions sampler;
+  uint64_t seed = 42;
+  int64_t max_tokens = 500;
+  std::vector<std::string> stop;  // texts that end a sample, themselves left out
+  ContextOverflow overflow = ContextOverflow::stop;
+  bool ignore_end_of_text = false;
+  int64_t logprobs = 0;    // alternatives to report per token; 0: none, and no logprobs at all
+  int64_t max_batch = 16;  // sequences that run together
+};
+
+struct TokenReport {
+  double logprob;  // of the chosen token
+  std::vector<TokenLogprob> top;
+};
+
+struct Generation {
+  std::vector<TokenId> ids;  // without the end-of-text that ended it
+  std::string text;          // of the ids, up to a stop string
+  FinishReason reason = FinishReason::length;
+  std::vector<TokenReport> reports;  // one per id where asked for
+};
+
+struct GenerateFigures {
+  int64_t prefill_tokens = 0, decode_tokens = 0;
+  double prefill_seconds = 0, decode_seconds = 0;
+  double prefill_rate() const { return prefill_seconds > 0 ? prefill_tokens / prefill_seconds : 0; }
+  double decode_rate() const { return decode_seconds > 0 ? decode_tokens / decode_seconds : 0; }
+};
+
+class Engine {
+ public:
+  // Receives the text of sample s as it becomes certain, in whole characters.
+  using TextSink = std::function<void(int64_t sample, std::string_view text)>;
+
+  // Both must outlive the engine. Throws Error{input} if the tokenizer cannot be the model's.
+  Engine(Gpt& model, const Tokenizer& tokenizer);
+
+  // Continues prompts[s] as sample s. What becomes of a sample depends on the seed, its number and
+  // its prompt, not on the others. Throws Error{usage} for a prompt that is empty or does not fit,
+  // Error{numerics} for logits that are not finite.
+  std::vector<Generation> generate(std::span<const std::vector<TokenId>> prompts,
+                                   const GenerateOptions& options, const TextSink& sink = {});
+
+  // Of the last call. Prefill is reading prompts, decode everything after.
+  const GenerateFigures& figures() const { return figures_; }
+
+ private:
+  void check_prompt(std::span<const TokenId> prompt, const GenerateOptions& options) const;
+
+  Gpt& model_;
+  const Tokenizer& tokenizer_;
+  GenerateFigures figures_;
+};
+
+}  // namespace llm

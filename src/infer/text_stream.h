@@ -1,0 +1,29 @@
+// Text that arrives in pieces of bytes and is handed on in whole characters, up to a stop string.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace llm {
+
+class TextStream {
+ public:
+  // Empty stop strings are ignored.
+  explicit TextStream(std::vector<std::string> stops = {});
+
+  // Takes bytes and returns what is certain by now: whole characters (bytes that are no UTF-8 count
+  // as characters), and nothing that may turn out to begin a stop string. After a stop string: "".
+  std::string append(std::string_view bytes);
+  // The rest, when nothing more comes.
+  std::string finish();
+  // A stop string was found; it and what follows is not part of the text.
+  bool stopped() const { return stopped_; }
+
+ private:
+  std::vector<std::string> stops_;
+  std::string held_;
+  bool stopped_ = false;
+};
+
+}  // namespace llm

@@ -1,0 +1,269 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "base/error.h"
+#include "cpu_ref/cpu_backend.h"
+#include "infer/decoder.h"
+#include "infer/engine.h"
+#include "support/small_model.h"
+
+namespace llm {
+namespace {
+
+using Ids = std::vector<TokenId>;
+
+// 65 characters, as many as the model has tokens.
+std::string alphabet() {
+  std::string text = "\n ";
+  for (char c = '!'; text.size() < 65; ++c) text += c;
+  return text;
+}
+
+class EngineTest : public testing::Test {
+ protected:
+  EngineTest() { test::fill_golden_weights(model_); }
+
+  // Logits behind the last of `ids`, the whole sequence at once and no cache.
+  std::vector<float> uncached_logits(const Ids& ids) {
+    const auto length = static_cast<int64_t>(ids.size());
+    const std::vector<float> all =
+        test::inference_logits(model_, {1, length, ids, std::vector<int32_t>(ids.size(), 0)});
+    return {all.end() - model_.config().vocab_size, all.end()};
+  }
+  static void expect_near(std::span<const float> a, std::span<const float> b,
+                          const std::string& what) {
+    ASSERT_EQ(a.size(), b.size());
+    for (size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], 1e-4) << what << ", token " << i;
+  }
+  Ids prompt(int64_t length, int64_t step = 0) {
+    return test::golden_tokens(step, 1, length, 65).tokens;
+  }
+  std::vector<Generation> generate(const std::vector<Ids>& prompts,
+                                   const GenerateOptions& options) {
+    return Engine(model_, *tokenizer_).generate(prompts, options);
+  }
+
+  std::unique_ptr<Backend> backend_ = make_cpu_backend();
+  Gpt model_{*backend_, test::golden_config(), {}};  // context 32
+  std::unique_ptr<Tokenizer> tokenizer_ = make_char_tokenizer(alphabet());
+  GenerateOptions greedy_{.sampler = {.temperature = 0}, .max_tokens = 20, .stop = {}};
+  GenerateOptions random_{
+      .sampler = {.temperature = 1, .top_k = 0}, .seed = 3, .max_tokens = 20, .stop = {}};
+};
+
+TEST_F(EngineTest, CachedLogitsEqualUncachedOnes) {
+  Decoder decoder(model_, 1, 32);
+  Ids ids = prompt(5);
+  decoder.prefill(0, ids);
+  expect_near(decoder.logits(0), uncached_logits(ids), "prefill");
+  for (TokenId next : prompt(27, 1)) {
+    ids.push_back(next);
+    decoder.step(Ids{next});
+    expect_near(decoder.logits(0), uncached_logits(ids), std::to_string(ids.size()));
+  }
+  EXPECT_EQ(decoder.length(0), 32);
+}
+
+TEST_F(EngineTest, SequencesOfDifferentLengthsDecodeTogether) {
+  Decoder decoder(model_, 4, 32);
+  std::vector<Ids> sequences = {prompt(1), prompt(17, 1), prompt(3, 2), prompt(25, 3)};
+  for (size_t s = 0; s < 4; ++s) decoder.prefill(static_cast<int64_t>(s), sequences[s]);
+  for (int64_t step = 0; step < 7; ++step) {
+    Ids next = prompt(4, 10 + step);
+    if (step >= 4) next[1] = -1;  // the second has ended
+    for (size_t s = 0; s < 4; ++s) {
+      if (next[s] >= 0) sequences[s].push_back(next[s]);
+    }
+    decoder.step(next);
+    for (size_t s = 0; s < 4; ++s) {
+      if (next[s] < 0) continue;
+      expect_near(decoder.logits(static_cast<int64_t>(s)), uncached_logits(sequences[s]),
+                  "sequence " + std::to_string(s));
+    }
+  }
+  // Its place can be taken by another, and copied.
+  sequences[1] = prompt(9, 30);
+  decoder.prefill(1, sequences[1]);
+  decoder.copy(2, 1);
+  sequences[2] = sequences[1];
+  EXPECT_EQ(std::vector<float>(decoder.logits(1).begin(), decoder.logits(1).end()),
+            std::vector<float>(decoder.logits(2).begin(), decoder.logits(2).end()));
+  const Ids next = {-1, 4, 5, -1};
+  decoder.step(next);
+  for (size_t s : {1, 2}) {
+    sequences[s].push_back(next[s]);
+    expect_near(decoder.logits(static_cast<int64_t>(s)), uncached_logits(sequences[s]), "again");
+  }
+}
+
+TEST_F(EngineTest, GreedyTextEqualsGenerationWithoutACache) {
+  Ids ids = prompt(6);
+  const Generation result = generate({ids}, greedy_)[0];
+  ASSERT_EQ(result.ids.size(), 20u);
+  for (TokenId id : result.ids) {
+    const std::vector<float> logits = uncached_logits(ids);
+    EXPECT_EQ(id, std::max_element(logits.begin(), logits.end()) - logits.begin());
+    ids.push_back(id);
+  }
+  EXPECT_EQ(result.text, tokenizer_->decode(result.ids));
+  EXPECT_EQ(result.reason, FinishReason::length);
+}
+
+TEST_F(EngineTest, TheSameTextWhateverTheBatch) {
+  const std::vector<Ids> prompts = {prompt(6),    prompt(1, 1), prompt(12, 2), prompt(6),
+                                    prompt(6),    prompt(2, 3), prompt(6),     prompt(12, 2),
+                                    prompt(3, 4), prompt(6)};
+  const auto together = generate(prompts, random_);
+  for (int64_t size : {1, 2, 3, 7}) {
+    GenerateOptions options = random_;
+    options.max_batch = size;
+    const auto apart = generate(prompts, options);
+    for (size_t s = 0; s < prompts.size(); ++s) {
+      EXPECT_EQ(apart[s].ids, together[s].ids) << "batches of " << size << ", sample " << s;
+    }
+  }
+  // The same prompt in other samples draws other numbers.
+  EXPECT_NE(together[0].ids, together[3].ids);
+}
+
+TEST_F(EngineTest, TheSameSeedGivesTheSameText) {
+  const auto first = generate({prompt(4), prompt(4)}, random_);
+  const auto second = generate({prompt(4), prompt(4)}, random_);
+  EXPECT_EQ(first[0].ids, second[0].ids);
+  EXPECT_EQ(first[1].ids, second[1].ids);
+  random_.seed = 4;
+  EXPECT_NE(generate({prompt(4)}, random_)[0].ids, first[0].ids);
+}
+
+TEST_F(EngineTest, StopsWhenTheContextIsFull) {
+  greedy_.max_tokens = 1000;
+  const auto results = generate({prompt(30), prompt(32, 1), prompt(5, 2)}, greedy_);
+  // The last token is drawn behind a full context and needs no place in it.
+  EXPECT_EQ(results[0].ids.size(), 3u);
+  EXPECT_EQ(results[1].ids.size(), 1u);
+  EXPECT_EQ(results[2].ids.size(), 28u);
+  for (const Generation& result : results) EXPECT_EQ(result.reason, FinishReason::context);
+}
+
+TEST_F(EngineTest, SlidingKeepsTheLastHalfOfTheContext) {
+  greedy_.max_tokens = 70;
+  greedy_.overflow = ContextOverflow::slide;
+  for (int64_t length : {5, 32, 33, 60}) {
+    const Ids start = prompt(length);
+    const Generation result = generate({prompt(3, 1), start}, greedy_)[1];
+    ASSERT_EQ(result.ids.size(), 70u);
+    EXPECT_EQ(result.reason, FinishReason::length);
+    Ids window = start;
+    for (TokenId id : result.ids) {
+      if (window.size() > 32) window.erase(window.begin(), window.end() - 16);
+      const std::vector<float> logits = uncached_logits(window);
+      ASSERT_EQ(id, std::max_element(logits.begin(), logits.end()) - logits.begin());
+      window.push_back(id);
+    }
+  }
+}
+
+TEST_F(EngineTest, StreamsExactlyTheText) {
+  std::vector<std::string> streamed(3);
+  const auto results = Engine(model_, *tokenizer_)
+                           .generate(std::vector<Ids>(3, prompt(4)), random_,
+                                     [&](int64_t sample, std::string_view text) {
+                                       streamed[static_cast<size_t>(sample)] += text;
+                                     });
+  for (size_t s = 0; s < 3; ++s) EXPECT_EQ(streamed[s], results[s].text);
+}
+
+TEST_F(EngineTest, StopStringsEndTheTextBeforeThem) {
+  const Generation whole = generate({prompt(6)}, random_)[0];
+  const std::string stop = whole.text.substr(7, 3);
+  random_.stop = {"no such text", stop};
+  const Generation cut = generate({prompt(6)}, random_)[0];
+  EXPECT_EQ(cut.reason, FinishReason::stop_string);
+  EXPECT_EQ(cut.text, whole.text.substr(0, whole.text.find(stop)));
+  EXPECT_EQ(cut.ids.size(), whole.text.find(stop) + 3);
+}
+
+TEST_F(EngineTest, EndOfTextEndsASampleAndIsNotPartOfIt) {
+  const Generation whole = generate({prompt(6)}, random_)[0];
+  ModelConfig config = test::golden_config();
+  config.eos_token_id = whole.ids[4];
+  Gpt model(*backend_, config, {});
+  test::fill_golden_weights(model);
+  Engine engine(model, *tokenizer_);
+  const Generation ended = engine.generate(std::vector<Ids>{prompt(6)}, random_)[0];
+  EXPECT_EQ(ended.reason, FinishReason::end_of_text);
+  const auto first = std::find(whole.ids.begin(), whole.ids.end(), whole.ids[4]);
+  EXPECT_EQ(ended.ids, Ids(whole.ids.begin(), first));
+  random_.ignore_end_of_text = true;
+  EXPECT_EQ(engine.generate(std::vector<Ids>{prompt(6)}, random_)[0].ids, whole.ids);
+}
+
+TEST_F(EngineTest, TokensWithoutTextAreNeverDrawn) {
+  const auto small = make_char_tokenizer("abcdefgh");
+  random_.sampler.temperature = 50;
+  random_.max_tokens = 26;
+  const Generation result = Engine(model_, *small).generate(std::vector<Ids>{{1, 2}}, random_)[0];
+  for (TokenId id : result.ids) EXPECT_LT(id, 8);
+}
+
+TEST_F(EngineTest, LogprobsOfTheChosenAndTheBestTokens) {
+  greedy_.logprobs = 3;
+  greedy_.max_tokens = 2;
+  const Generation result = generate({prompt(6)}, greedy_)[0];
+  ASSERT_EQ(result.reports.size(), 2u);
+  ASSERT_EQ(result.reports[0].top.size(), 3u);
+  EXPECT_EQ(result.reports[0].top[0].id, result.ids[0]);
+  EXPECT_DOUBLE_EQ(result.reports[0].top[0].logprob, result.reports[0].logprob);
+  EXPECT_GE(result.reports[0].top[0].logprob, result.reports[0].top[1].logprob);
+}
+
+TEST_F(EngineTest, FiguresCountTokens) {
+  Engine engine(model_, *tokenizer_);
+  random_.max_tokens = 5;
+  engine.generate(std::vector<Ids>{prompt(6), prompt(6), prompt(4)}, random_);
+  EXPECT_EQ(engine.figures().prefill_tokens, 10);  // an equal prompt is read once
+  EXPECT_EQ(engine.figures().decode_tokens, 15);
+  EXPECT_GT(engine.figures().decode_rate(), 0);
+}
+
+TEST_F(EngineTest, WrongPromptsAreRefused) {
+  const auto kind_of = [&](const Ids& ids) {
+    try {
+      generate({ids}, greedy_);
+    } catch (const Error& error) {
+      return error.kind();
+    }
+    return ErrorKind::disk;
+  };
+  EXPECT_EQ(kind_of({}), ErrorKind::usage);
+  EXPECT_EQ(kind_of(prompt(33)), ErrorKind::usage);
+  EXPECT_EQ(kind_of({1, 65}), ErrorKind::input);
+  EXPECT_EQ(kind_of({-1}), ErrorKind::input);
+}
+
+TEST_F(EngineTest, ABrokenModelIsANumericsError) {
+  ParameterStore& store = model_.parameters();
+  backend_->fill(store.value(store.find("ln_f.weight")), std::numeric_limits<double>::quiet_NaN());
+  try {
+    generate({prompt(4)}, greedy_);
+    ADD_FAILURE() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::numerics);
+  }
+}
+
+TEST_F(EngineTest, AContextOfOneTokenWorks) {
+  ModelConfig config = test::golden_config();
+  config.context = 1;
+  Gpt model(*backend_, config, {});
+  test::fill_golden_weights(model);
+  greedy_.overflow = ContextOverflow::slide;
+  const auto results = Engine(model, *tokenizer_).generate(std::vector<Ids>{{3}, {4, 5}}, greedy_);
+  EXPECT_EQ(results[0].ids.size(), 20u);
+  EXPECT_EQ(results[1].ids.size(), 20u);
+}
+
+}  // namespace
+}  // namespace llm
