@@ -1,6 +1,7 @@
 // The demo's own corpus, written from a seed: short stories from a small simulated world, spam and
-// ham messages, and instruction/answer pairs over the same world. The same seed gives the same bytes
-// on every machine. It is small enough to learn from in minutes, and correct enough to judge by.
+// ham messages, and instruction/answer pairs over the same world. The same seed gives the same
+// bytes on every machine. It is small enough to learn from in minutes, and correct enough to judge
+// by.
 #pragma once
 
 #include <cstdint>
@@ -17,12 +18,12 @@ struct SynthOptions {
   int64_t messages = 4000;      // at most kSynthMaxMessages
   int64_t instructions = 6000;  // at most kSynthMaxInstructions
   // Called now and then with the part being written and how far it is; empty means silence.
-  std::function<void(std::string_view part, int64_t done, int64_t total)> progress;
+  std::function<void(std::string_view part, int64_t done, int64_t total)> progress = {};
 };
 
 // More than this many different ones the templates are not asked for.
 inline constexpr int64_t kSynthMaxStories = 1000000;
-inline constexpr int64_t kSynthMaxMessages = 50000;
+inline constexpr int64_t kSynthMaxMessages = 20000;
 inline constexpr int64_t kSynthMaxInstructions = 100000;
 
 struct SynthSummary {
