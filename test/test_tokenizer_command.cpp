@@ -1,0 +1,86 @@
+#include <gtest/gtest.h>
+
+#include "base/json.h"
+#include "support/subprocess.h"
+#include "support/temporary_directory.h"
+
+namespace llm {
+namespace {
+
+using test::ProcessResult;
+using test::run_llm;
+
+class TokenizerCommand : public testing::Test {
+ protected:
+  void SetUp() override {
+    text_ = directory_ / "text.txt";
+    write_file_atomically(text_, "the words of the text, the other words\nand the numbers 12 34\n");
+  }
+  ProcessResult train(std::vector<std::string> more = {}) {
+    std::vector<std::string> arguments = {"tokenizer", "train", text_.string(), "-o",
+                                          (directory_ / "t").string()};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_llm(arguments);
+  }
+  ProcessResult use(std::vector<std::string> arguments, const std::string& input = {}) {
+    arguments.insert(arguments.begin(), "tokenizer");
+    arguments.push_back("--tokenizer");
+    arguments.push_back((directory_ / "t").string());
+    return run_llm(arguments, {.environment = {}, .input = input, .directory = {}});
+  }
+
+  test::TemporaryDirectory directory_;
+  fs::path text_;
+};
+
+TEST_F(TokenizerCommand, TrainsEncodesDecodes) {
+  const ProcessResult trained = train({"--vocab-size", "280", "--json"});
+  ASSERT_EQ(trained.exit_code, 0) << trained.err;
+  const Json figures = Json::parse(trained.out);
+  EXPECT_EQ(figures.at("vocab_size"), 280);
+  EXPECT_EQ(figures.at("merges"), 280 - 257);
+  for (const char* name : {"tokenizer.json", "vocab.json", "merges.txt"}) {
+    EXPECT_TRUE(fs::exists(directory_ / "t" / name)) << name;
+  }
+  const std::string text("the words\xFF\n\x00more", 15);
+  const ProcessResult encoded = use({"encode"}, text);
+  ASSERT_EQ(encoded.exit_code, 0) << encoded.err;
+  EXPECT_EQ(encoded.out.find('\n'), encoded.out.size() - 1);
+  const ProcessResult decoded = use({"decode"}, encoded.out);
+  EXPECT_EQ(decoded.exit_code, 0) << decoded.err;
+  EXPECT_EQ(decoded.out, text);
+}
+
+TEST_F(TokenizerCommand, SpecialTokensOnlyWhereAllowed) {
+  ASSERT_EQ(train({"--vocab-size", "260", "--special", "<|a|>", "<|b|>"}).exit_code, 0);
+  EXPECT_EQ(use({"encode", "<|endoftext|><|a|><|b|>", "--allow-special"}).out, "0 1 2\n");
+  EXPECT_EQ(use({"encode", "<|a|>", "--count"}).out, "5\n");
+  EXPECT_EQ(use({"decode", "0", "1"}).out, "<|endoftext|><|a|>");
+  const Json record = Json::parse(use({"encode", "!", "--json"}).out);
+  EXPECT_EQ(record.at("ids"), Json::array({3}));
+  EXPECT_EQ(record.at("tokens"), 1);
+}
+
+TEST_F(TokenizerCommand, WrongCallsExitWithTheRightCode) {
+  EXPECT_EQ(train({"--vocab-size", "256"}).exit_code, 2);
+  EXPECT_EQ(train({"--vocab-size", "many"}).exit_code, 2);
+  EXPECT_EQ(train({"--vocab-size", "300", "--pattern", "gpt5"}).exit_code, 2);
+  EXPECT_EQ(train().exit_code, 2);
+  EXPECT_FALSE(fs::exists(directory_ / "t"));
+  text_ = directory_ / "missing.txt";
+  EXPECT_EQ(train({"--vocab-size", "300"}).exit_code, 3);
+  EXPECT_EQ(use({"encode", "a"}).exit_code, 2);  // there is no tokenizer yet
+  ASSERT_TRUE(fs::create_directory(directory_ / "t"));
+  EXPECT_EQ(use({"encode", "a"}).exit_code, 3);  // and now an empty folder
+  write_file_atomically(directory_ / "t/tokenizer.json", "{");
+  EXPECT_EQ(use({"encode", "a"}).exit_code, 3);
+  text_ = directory_ / "text.txt";
+  ASSERT_EQ(train({"--vocab-size", "260"}).exit_code, 0);
+  EXPECT_EQ(use({"decode", "260"}).exit_code, 2);
+  EXPECT_EQ(use({"decode", "-1"}).exit_code, 2);
+  EXPECT_EQ(use({"decode", "1x"}).exit_code, 2);
+  EXPECT_EQ(use({"decode"}, "1 2 99999999999").exit_code, 2);
+}
+
+}  // namespace
+}  // namespace llm
