@@ -10,8 +10,8 @@ packages=(g++ cmake ninja-build pkg-config make
   libopenmpi-dev openmpi-bin libgtest-dev)
 options=(--no-install-recommends)
 if [[ "${1:-}" == --dev ]]; then
-  packages+=(clang clang-format-14 clang-tidy)
-  options=()  # the sanitizers and libFuzzer come as recommendations of clang
+  packages+=(clang libclang-rt-dev clang-format-14 clang-tidy)
+  options=()
 fi
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
