@@ -36,10 +36,14 @@ void assertion_failed(const char* file, int line, const char* condition,
 }  // namespace internal
 
 std::string with_commas(long long value) {
-  std::string digits = std::to_string(value < 0 ? -static_cast<unsigned long long>(value)
-                                                : static_cast<unsigned long long>(value));
-  for (int at = static_cast<int>(digits.size()) - 3; at > 0; at -= 3) digits.insert(at, ",");
-  return value < 0 ? "-" + digits : digits;
+  const std::string digits = std::to_string(value < 0 ? -static_cast<unsigned long long>(value)
+                                                      : static_cast<unsigned long long>(value));
+  std::string result = value < 0 ? "-" : "";
+  for (size_t i = 0; i < digits.size(); ++i) {
+    if (i > 0 && (digits.size() - i) % 3 == 0) result += ',';
+    result += digits[i];
+  }
+  return result;
 }
 
 }  // namespace llm

@@ -40,6 +40,18 @@ class Error : public std::exception {
   std::string where_, problem_, hint_, message_;
 };
 
+// Returns call(). An Error without a hint that leaves it gets this one: for the code that knows what
+// a file is for, around the code that reads it.
+template <typename Call>
+auto with_hint(const char* hint, const Call& call) {
+  try {
+    return call();
+  } catch (const Error& error) {
+    if (!error.hint().empty()) throw;
+    throw Error(error.kind(), error.where(), error.problem(), hint);
+  }
+}
+
 // Shorthands for the kinds that most code throws.
 [[noreturn]] void fail_usage(std::string where, std::string what, std::string hint = {});
 [[noreturn]] void fail_input(std::string where, std::string what, std::string hint = {});
