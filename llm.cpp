@@ -3,19 +3,45 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <new>
+#include <string>
+#include <string_view>
+#include <system_error>
 
 #include "base/error.h"
+#include "base/progress.h"
 #include "cli/commands.h"
 
 namespace {
 
-int report(int exit_code, const char* message) {
+// One line: names from files and arguments may hold anything, also what would steer a terminal.
+std::string printable(std::string_view message) {
+  std::string line;
+  for (const char c : message) {
+    const auto byte = static_cast<unsigned char>(c);
+    line += byte < 0x20 || byte == 0x7f ? fmt::format("\\x{:02x}", byte) : std::string(1, c);
+  }
+  return line;
+}
+
+int report(llm::ErrorKind kind, std::string_view message) {
   std::fflush(stdout);
-  fmt::print(stderr, "llm: {}\n", message);
-  return exit_code;
+  llm::print_above_progress("llm: " + printable(message));
+  return static_cast<int>(kind);
+}
+
+// The help of the innermost command that was named is the one that is wanted.
+std::string help_hint(const CLI::App& app) {
+  std::string command = "llm";
+  for (const CLI::App* at = &app; !at->get_subcommands().empty();) {
+    at = at->get_subcommands().front();
+    command += " " + at->get_name();
+  }
+  return fmt::format("see `{} --help`", command);
 }
 
 int run(int argc, char** argv) {
@@ -32,6 +58,7 @@ int run(int argc, char** argv) {
   llm::add_tokenizer_command(app);
   llm::add_pretrain_command(app);
   llm::add_generate_command(app);
+  llm::add_inspect_command(app);
   llm::add_plot_command(app);
 
   try {
@@ -39,15 +66,13 @@ int run(int argc, char** argv) {
   } catch (const CLI::Success& success) {  // --help and --version
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
-    const int code = report(static_cast<int>(llm::ErrorKind::usage), error.what());
-    // The innermost command that was named is the one whose help is wanted.
-    std::string command = "llm";
-    for (auto* at = &app; !at->get_subcommands().empty();) {
-      at = at->get_subcommands().front();
-      command += " " + at->get_name();
-    }
-    fmt::print(stderr, "Try `{} --help`.\n", command);
-    return code;
+    return report(llm::ErrorKind::usage, fmt::format("{} ({})", error.what(), help_hint(app)));
+  } catch (const llm::Error& error) {
+    if (error.kind() != llm::ErrorKind::usage || !error.hint().empty()) throw;
+    return report(error.kind(), fmt::format("{} ({})", error.what(), help_hint(app)));
+  }
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    llm::fail_disk("standard output", "cannot write", errno);
   }
   return 0;
 }
@@ -58,10 +83,22 @@ int main(int argc, char** argv) {
   try {
     return run(argc, argv);
   } catch (const llm::Error& error) {
-    return report(error.exit_code(), error.what());
+    return report(error.kind(), error.what());
   } catch (const std::bad_alloc&) {
-    return report(static_cast<int>(llm::ErrorKind::memory), "out of memory");
+    return report(llm::ErrorKind::memory,
+                  "out of memory (close other programs, or use a smaller model or batch)");
+  } catch (const std::filesystem::filesystem_error& error) {
+    return report(llm::ErrorKind::input,
+                  fmt::format("{}: {} (check the path)", error.path1().string().substr(0, 200),
+                              error.code().message()));
+  } catch (const std::system_error& error) {
+    if (error.code() == std::errc::resource_unavailable_try_again) {
+      return report(llm::ErrorKind::memory,
+                    "cannot start a thread (too little memory, or too many processes)");
+    }
+    // What fmt throws where it cannot print.
+    return report(llm::ErrorKind::disk, fmt::format("standard output: {}", error.what()));
   } catch (const std::exception& error) {
-    return report(static_cast<int>(llm::ErrorKind::input), error.what());
+    return report(llm::ErrorKind::input, error.what());
   }
 }

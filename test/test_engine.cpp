@@ -167,12 +167,17 @@ TEST_F(EngineTest, SlidingKeepsTheLastHalfOfTheContext) {
 
 TEST_F(EngineTest, StreamsExactlyTheText) {
   std::vector<std::string> streamed(3);
+  std::vector<int> ends(3, 0);
   const auto results = Engine(model_, *tokenizer_)
                            .generate(std::vector<Ids>(3, prompt(4)), random_,
                                      [&](int64_t sample, std::string_view text) {
-                                       streamed[static_cast<size_t>(sample)] += text;
+                                       const auto s = static_cast<size_t>(sample);
+                                       EXPECT_EQ(ends[s], 0);
+                                       ends[s] += text.empty();
+                                       streamed[s] += text;
                                      });
   for (size_t s = 0; s < 3; ++s) EXPECT_EQ(streamed[s], results[s].text);
+  EXPECT_EQ(ends, std::vector<int>(3, 1));
 }
 
 TEST_F(EngineTest, StopStringsEndTheTextBeforeThem) {

@@ -343,6 +343,11 @@ TEST_F(ModelFolder, TokenizerFilesAreCopied) {
   const auto read = read_model_tokenizer(directory_.path());
   ASSERT_NE(read, nullptr);
   EXPECT_EQ(read->hash(), tokenizer->hash());
+  const Json json = read_json_file(directory_ / "tokenizer_config.json");
+  EXPECT_EQ(json["tokenizer_class"], "PreTrainedTokenizerFast");
+  EXPECT_FALSE(json.contains("eos_token"));
+  write_model_folder(directory_.path(), *make(test::golden_config()), make_byte_tokenizer().get());
+  EXPECT_EQ(read_json_file(directory_ / "tokenizer_config.json")["eos_token"], "<|endoftext|>");
 }
 
 }  // namespace

@@ -153,6 +153,7 @@ class Batch {
     emit(sequence, sequence.stream.finish());
     sequence.result.reason = reason;
     sequence.done = true;
+    if (sink_) sink_(sequence.sample, {});
     return -1;
   }
 

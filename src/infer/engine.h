@@ -55,7 +55,7 @@ struct GenerateFigures {
 
 class Engine {
  public:
-  // Receives the text of sample s as it becomes certain, in whole characters.
+  // Receives the text of sample s as it becomes certain, in whole characters; at its end "".
   using TextSink = std::function<void(int64_t sample, std::string_view text)>;
 
   // Both must outlive the engine. Throws Error{input} if the tokenizer cannot be the model's.

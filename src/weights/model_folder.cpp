@@ -95,6 +95,20 @@ Json generation_config(const ModelConfig& config) {
   return json;
 }
 
+// Tells transformers to take tokenizer.json as it is; for the model type gpt2 it would otherwise
+// build a tokenizer of its own from the vocabulary, with the pattern of GPT-2.
+Json tokenizer_config(const ModelConfig& config, const Tokenizer& tokenizer) {
+  Json json;
+  json["tokenizer_class"] = "PreTrainedTokenizerFast";
+  json["model_max_length"] = config.context;
+  json["clean_up_tokenization_spaces"] = false;
+  for (const SpecialToken& token : tokenizer.special_tokens()) {
+    if (token.id != tokenizer.end_of_text()) continue;
+    json["bos_token"] = json["eos_token"] = token.text;
+  }
+  return json;
+}
+
 // The tensor under one of its names, or null. Both at once are refused.
 const TensorInfo* find_tensor(const SafetensorsFile& file, const FileTensor& wanted) {
   const TensorInfo* prefixed = file.find(wanted.name);
@@ -216,7 +230,11 @@ void write_model_folder(const fs::path& directory, const Gpt& model, const Token
   rename_path(unfinished, weights);
   write_file_atomically(directory / kGenerationConfigFile,
                         to_pretty_text(generation_config(model.config())));
-  if (tokenizer != nullptr) tokenizer->save(directory);
+  if (tokenizer != nullptr) {
+    tokenizer->save(directory);
+    write_file_atomically(directory / "tokenizer_config.json",
+                          to_pretty_text(tokenizer_config(model.config(), *tokenizer)));
+  }
   write_file_atomically(directory / kConfigFile, to_pretty_text(to_hugging_face(model.config())));
   sync_directory(directory);
 }

@@ -14,8 +14,9 @@ namespace llm {
 
 // Writes config.json, generation_config.json, model.safetensors (float32; logical shapes, Hugging
 // Face names with the prefix "transformer.", linear weights of GPT-2 transposed to (in, out),
-// biases the config leaves out as zeros, lm_head.weight only if untied) and the tokenizer's files.
-// Every file is synced and replaces an older one whole. Deterministic to the byte.
+// biases the config leaves out as zeros, lm_head.weight only if untied) and the tokenizer's files
+// with a tokenizer_config.json. Every file is synced and replaces an older one whole. Deterministic
+// to the byte.
 void write_model_folder(const fs::path& directory, const Gpt& model, const Tokenizer* tokenizer);
 
 // config.json of a model folder, validated. Throws Error{input}.

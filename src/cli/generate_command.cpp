@@ -1,0 +1,331 @@
+// llm generate
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "cli/commands.h"
+#include "cli/device.h"
+#include "infer/engine.h"
+#include "weights/model_folder.h"
+
+namespace llm {
+namespace {
+
+constexpr size_t kMaxPromptBytes = 64 << 20;
+
+struct Arguments {
+  std::string model, prompt, prompt_file, tokenizer, tokenizer_dir, device, overflow = "stop";
+  GenerateOptions options;
+  int64_t num_samples = 1;
+  bool allow_special = false, echo = true, json = false;
+};
+
+void print(std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+    fail_disk("standard output", "cannot write", errno);
+  }
+}
+
+std::string read_prompt_file(const std::string& path) {
+  FileReader reader(path);
+  std::string text;
+  std::vector<char> block(1 << 16);
+  while (const size_t size = reader.read(block)) {
+    text.append(block.data(), size);
+    if (text.size() > kMaxPromptBytes) fail_input(path, "more than 64 MiB, too long for a prompt");
+  }
+  return text;
+}
+
+std::unique_ptr<Tokenizer> open_model_tokenizer(const Arguments& arguments,
+                                                const fs::path& folder) {
+  if (!arguments.tokenizer.empty()) {
+    return open_tokenizer(arguments.tokenizer, arguments.tokenizer_dir);
+  }
+  auto tokenizer = read_model_tokenizer(folder);
+  if (tokenizer == nullptr) {
+    fail_input(folder.string(), "has no tokenizer",
+               "give the folder of one, or bytes or gpt2, with --tokenizer");
+  }
+  return tokenizer;
+}
+
+// What an empty prompt stands for: the start of a text.
+std::vector<TokenId> start_of_text(const Tokenizer& tokenizer) {
+  if (tokenizer.end_of_text()) return {*tokenizer.end_of_text()};
+  try {
+    return tokenizer.encode("\n");
+  } catch (const Error&) {
+    fail_usage("--prompt", "is empty, and the tokenizer has no token that begins a text",
+               "give a prompt with -p");
+  }
+}
+
+struct Prompt {
+  std::string text;
+  std::vector<TokenId> ids;
+};
+
+// Errors name what the prompt came from: a wrong -p is a wrong command line, a wrong file a wrong
+// input.
+Prompt read_prompt(const Arguments& arguments, const Tokenizer& tokenizer,
+                   const ModelConfig& config) {
+  const bool from_file = !arguments.prompt_file.empty();
+  const std::string where = !from_file                     ? "--prompt"
+                            : arguments.prompt_file == "-" ? "standard input"
+                                                           : arguments.prompt_file;
+  const auto refuse = [&](const std::string& what, const std::string& hint) {
+    if (from_file) fail_input(where, what, hint);
+    fail_usage(where, what, hint);
+  };
+  Prompt prompt;
+  prompt.text = from_file ? read_prompt_file(arguments.prompt_file) : arguments.prompt;
+  if (prompt.text.empty()) {
+    prompt.ids = start_of_text(tokenizer);
+    return prompt;
+  }
+  try {
+    prompt.ids = tokenizer.encode(prompt.text, arguments.allow_special);
+  } catch (const Error& error) {
+    refuse(error.problem(), error.hint());
+  }
+  const auto size = static_cast<int64_t>(prompt.ids.size());
+  if (size > config.context && arguments.options.overflow == ContextOverflow::stop) {
+    refuse(fmt::format("{} tokens, but the model's context is {}", with_commas(size),
+                       with_commas(config.context)),
+           "shorten it, or give --context-overflow slide to read only its end");
+  }
+  return prompt;
+}
+
+// Prints samples one behind the other although they grow together: the first one that has not ended
+// is live, the text of the later ones waits.
+class SamplePrinter {
+ public:
+  SamplePrinter(int64_t count, std::string prompt) : count_(count), prompt_(std::move(prompt)) {}
+
+  void receive(int64_t sample, std::string_view text) {
+    if (live_ < 0) begin();
+    if (text.empty()) {
+      ended_[sample] = true;
+    } else if (sample == live_) {
+      show(text);
+    } else {
+      waiting_[sample] += text;
+    }
+    while (ended_[live_]) {
+      if (!at_line_start_) print("\n");
+      if (live_ + 1 == count_) return;
+      begin();
+    }
+  }
+
+ private:
+  void show(std::string_view text) {
+    if (text.empty()) return;
+    print(text);
+    at_line_start_ = text.ends_with('\n');
+  }
+  void begin() {
+    ++live_;
+    if (count_ > 1) print(fmt::format("--- sample {} of {} ---\n", live_ + 1, count_));
+    at_line_start_ = true;
+    show(prompt_);
+    show(waiting_[live_]);
+    waiting_.erase(live_);
+  }
+
+  int64_t count_, live_ = -1;  // -1: nothing was printed yet
+  std::string prompt_;
+  bool at_line_start_ = true;
+  std::map<int64_t, std::string> waiting_;
+  std::map<int64_t, bool> ended_;
+};
+
+Json logprobs_json(const Generation& result, const Tokenizer& tokenizer) {
+  const auto entry = [&](TokenId id, double logprob) {
+    Json json;
+    json["id"] = id;
+    json["text"] = tokenizer.token_bytes(id);
+    json["logprob"] = logprob;
+    return json;
+  };
+  Json list = Json::array();
+  for (size_t i = 0; i < result.reports.size(); ++i) {
+    const TokenReport& report = result.reports[i];
+    Json token = entry(result.ids[i], report.logprob);
+    token["top"] = Json::array();
+    for (const TokenLogprob& top : report.top) {
+      if (top.id < tokenizer.vocab_size()) token["top"].push_back(entry(top.id, top.logprob));
+    }
+    list.push_back(std::move(token));
+  }
+  return list;
+}
+
+Json sample_json(const Generation& result, const Tokenizer& tokenizer) {
+  Json json;
+  json["ids"] = result.ids;
+  json["text"] = result.text;
+  json["finish_reason"] = finish_reason_name(result.reason);
+  if (!result.reports.empty()) json["logprobs"] = logprobs_json(result, tokenizer);
+  return json;
+}
+
+// The keys of the first sample on top; all samples where there are several.
+Json result_json(const Prompt& prompt, const std::vector<Generation>& results,
+                 const Tokenizer& tokenizer, const GenerateFigures& figures) {
+  Json json;
+  json["prompt_ids"] = prompt.ids;
+  json.update(sample_json(results.front(), tokenizer));
+  if (results.size() > 1) {
+    for (const Generation& result : results) {
+      json["samples"].push_back(sample_json(result, tokenizer));
+    }
+  }
+  json["prefill_tokens"] = figures.prefill_tokens;
+  json["prefill_tokens_per_second"] = figures.prefill_rate();
+  json["decode_tokens"] = figures.decode_tokens;
+  json["decode_tokens_per_second"] = figures.decode_rate();
+  return json;
+}
+
+void report(const std::vector<Generation>& results, const GenerateFigures& figures,
+            const ModelConfig& config) {
+  size_t full = 0;
+  for (const Generation& result : results) full += result.reason == FinishReason::context;
+  if (full > 0) {
+    log_warning(
+        fmt::format("stopped because the model's context of {} tokens is full; "
+                    "--context-overflow slide goes on",
+                    with_commas(config.context)));
+  }
+  log_info(fmt::format("prefill {} tokens, {:.1f} tok/s | decode {} tokens, {:.1f} tok/s",
+                       with_commas(figures.prefill_tokens), figures.prefill_rate(),
+                       with_commas(figures.decode_tokens), figures.decode_rate()));
+}
+
+void generate(Arguments arguments) {
+  if (arguments.overflow != "stop" && arguments.overflow != "slide") {
+    fail_usage("--context-overflow",
+               fmt::format("\"{}\" is neither stop nor slide", arguments.overflow));
+  }
+  GenerateOptions& options = arguments.options;
+  options.overflow = arguments.overflow == "slide" ? ContextOverflow::slide : ContextOverflow::stop;
+  validate(options.sampler);
+
+  const fs::path folder = resolve_model_folder(arguments.model);
+  const std::unique_ptr<Backend> backend = make_backend(arguments.device);
+  const auto tokenizer = open_model_tokenizer(arguments, folder);
+  const Prompt prompt = read_prompt(arguments, *tokenizer, read_model_config(folder));
+  const std::unique_ptr<Gpt> model = load_model(*backend, folder);
+
+  Engine engine(*model, *tokenizer);
+  const std::vector<std::vector<TokenId>> prompts(static_cast<size_t>(arguments.num_samples),
+                                                  prompt.ids);
+  SamplePrinter printer(arguments.num_samples, arguments.echo ? prompt.text : "");
+  const std::vector<Generation> results = engine.generate(
+      prompts, options,
+      [&](int64_t sample, std::string_view text) { printer.receive(sample, text); });
+  report(results, engine.figures(), model->config());
+  if (arguments.json) {
+    print(to_line(result_json(prompt, results, *tokenizer, engine.figures())) + "\n");
+  }
+}
+
+void add_sampling_options(CLI::App& command, Arguments& arguments) {
+  GenerateOptions& options = arguments.options;
+  SamplerOptions& sampler = options.sampler;
+  const char* group = "Sampling";
+  command.add_option("--temperature", sampler.temperature, "0: always the most likely token")
+      ->group(group);
+  command.add_option("--top-k", sampler.top_k, "draw from the K most likely tokens; 0: all")
+      ->type_name("K")
+      ->group(group);
+  command.add_option("--top-p", sampler.top_p, "and of those the fewest that add up to P")
+      ->type_name("P")
+      ->group(group);
+  command.add_option("--min-p", sampler.min_p, "and those at least P times as likely as the first")
+      ->type_name("P")
+      ->group(group);
+  command
+      .add_option("--repetition-penalty", sampler.repetition_penalty,
+                  "above 1 makes tokens that occurred less likely")
+      ->group(group);
+  command.add_option("--num-samples", arguments.num_samples, "continuations of the prompt")
+      ->check(CLI::Range(1, 100'000))
+      ->type_name("N")
+      ->group(group);
+  command.add_option("--seed", options.seed, "the same seed gives the same text")->group(group);
+}
+
+void add_ending_options(CLI::App& command, Arguments& arguments) {
+  GenerateOptions& options = arguments.options;
+  const char* group = "Where it ends";
+  command.add_option("-n,--tokens", options.max_tokens, "tokens to generate at most")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->type_name("N")
+      ->group(group);
+  command.add_option("--stop", options.stop, "end before this text; may be given several times")
+      ->type_name("TEXT")
+      ->expected(1)
+      ->take_all()
+      ->group(group);
+  command
+      .add_flag("--ignore-end-of-text", options.ignore_end_of_text,
+                "go on behind an end-of-text token")
+      ->group(group);
+  command
+      .add_option("--context-overflow", arguments.overflow,
+                  "when the model's context is full: `stop`, or `slide`, which keeps the last "
+                  "half of the context, reads it again and goes on")
+      ->type_name("stop|slide")
+      ->group(group);
+}
+
+}  // namespace
+
+void add_generate_command(CLI::App& app) {
+  auto* command = app.add_subcommand("generate", "continue a text with a model");
+  auto arguments = std::make_shared<Arguments>();
+  command->add_option("MODEL", arguments->model, "model folder, run folder or checkpoint folder")
+      ->required();
+  auto* text = command->add_option("-p,--prompt", arguments->prompt,
+                                   "text to continue; empty: the start of a text");
+  command->add_option("--prompt-file", arguments->prompt_file, "the same from a file; - is stdin")
+      ->type_name("FILE")
+      ->excludes(text);
+  command->add_flag("--allow-special", arguments->allow_special,
+                    "special tokens in the prompt are tokens, not ordinary text");
+  command
+      ->add_option("--tokenizer", arguments->tokenizer,
+                   "folder, `gpt2` or `bytes`, for a model folder that has none")
+      ->type_name("T");
+  command
+      ->add_option("--tokenizer-dir", arguments->tokenizer_dir, "folder with the files of `gpt2`")
+      ->type_name("DIR");
+  add_sampling_options(*command, *arguments);
+  add_ending_options(*command, *arguments);
+  command->add_flag("--echo,!--no-echo", arguments->echo, "print the prompt as well")
+      ->default_str("true");
+  command
+      ->add_option("--logprobs", arguments->options.logprobs,
+                   "with --json: log-probabilities of each token and of the N most likely")
+      ->check(CLI::Range(0, 1000))
+      ->type_name("N");
+  command->add_flag("--json", arguments->json, "the last line of stdout is a JSON object");
+  add_device_option(*command, arguments->device);
+  command->footer(
+      "Example: llm generate runs/shakespeare -p \"ROMEO:\" -n 300 --temperature 0.8\n"
+      "The text goes to stdout as it is made, speed to stderr.");
+  command->callback([arguments] { generate(*arguments); });
+}
+
+}  // namespace llm
