@@ -1,0 +1,59 @@
+// llm pretrain
+#include <cmath>
+#include <memory>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "cli/commands.h"
+#include "cli/pretrain_arguments.h"
+#include "cli/pretrain_report.h"
+#include "cli/pretrain_setup.h"
+
+namespace llm {
+namespace {
+
+// The words of this process's command line, for run.json.
+std::vector<std::string> command_line() {
+  std::vector<std::string> words(1);
+  const std::string text = read_text_file("/proc/self/cmdline", 1 << 22);
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '\0') {
+      words.back() += text[i];
+    } else if (i + 1 < text.size()) {
+      words.emplace_back();
+    }
+  }
+  return words;
+}
+
+void pretrain(const PretrainArguments& arguments) {
+  if (!std::isfinite(arguments.timeout) || arguments.timeout <= 0) {
+    fail_usage("--timeout", fmt::format("{} seconds", arguments.timeout));
+  }
+  const std::unique_ptr<Backend> backend = open_backend(arguments);
+  const std::unique_ptr<Comm> comm =
+      started_by_launcher() ? make_mpi_comm(*backend, arguments.timeout) : make_single_comm();
+  const bool speaks = comm->rank() == 0;
+  const PretrainSetup setup = set_up_pretraining(arguments, command_line(), *backend, comm->ranks(),
+                                                 !arguments.dry_run && speaks);
+  NextToken objective;
+  const MemoryPlan plan = plan_memory(*backend, objective, setup.job.run.options);
+  if (arguments.dry_run) {
+    if (speaks) print_dry_run(setup, plan, *backend, comm->ranks(), arguments.json);
+    return;
+  }
+  if (speaks) announce(setup, plan, *backend, *comm);
+  const TrainSummary summary = run_pretraining(setup.job, *backend, *comm);
+  if (speaks) print_summary(setup, summary, plan, arguments.json);
+}
+
+}  // namespace
+
+void add_pretrain_command(CLI::App& app) {
+  auto* command = app.add_subcommand("pretrain", "train a model on a dataset, next token by token");
+  auto arguments = std::make_shared<PretrainArguments>();
+  add_pretrain_options(*command, *arguments);
+  command->callback([arguments] { pretrain(*arguments); });
+}
+
+}  // namespace llm

@@ -1,0 +1,279 @@
+#include "cli/pretrain_setup.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <set>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/parallel.h"
+#include "cpu_ref/cpu_backend.h"
+#include "train/run_folder.h"
+#include "weights/model_folder.h"
+
+namespace llm {
+namespace {
+
+// Where the shape of the model comes from.
+struct ModelOrigin {
+  ModelConfig config;
+  std::string folder;        // of a model, "" for presets and a config.json
+  bool vocab_fixed = false;  // by a file or --vocab-size, not by the data
+};
+
+ModelOrigin model_of(const PretrainArguments& arguments, const TrainOptions& options) {
+  ModelOrigin origin;
+  if (arguments.resume && !arguments.model) {
+    origin.config = options.model;
+    origin.vocab_fixed = true;
+  } else if (arguments.model && fs::is_directory(*arguments.model)) {
+    origin.folder = resolve_model_folder(*arguments.model).string();
+  } else if (arguments.model && fs::exists(*arguments.model)) {
+    origin.config = from_hugging_face(read_json_file(*arguments.model), *arguments.model);
+    origin.vocab_fixed = true;
+  } else if (arguments.model && arguments.model->find_first_of("/.") != std::string::npos &&
+             arguments.model->find("gpt3-") != 0) {
+    fail_input(*arguments.model, "no such file or folder",
+               "--model takes a preset, a config.json or a model folder");
+  } else if (!arguments.model && options.init != "random") {
+    origin.folder = resolve_model_folder(options.init).string();
+  } else {
+    origin.config = model_preset(arguments.model.value_or("gpt2"));
+  }
+  if (!origin.folder.empty()) {
+    origin.config = read_model_config(origin.folder);
+    origin.vocab_fixed = true;
+  }
+  apply_model_arguments(origin.config, arguments);
+  if (arguments.vocab_size) origin.vocab_fixed = true;
+  return origin;
+}
+
+std::vector<DataPart> data_of(const PretrainArguments& arguments, const TrainOptions& stored) {
+  if (arguments.data.empty()) {
+    if (arguments.resume) return stored.data;
+    fail_usage("--data", "is required", "a dataset folder, as `llm data prepare` writes it");
+  }
+  std::vector<DataPart> parts;
+  std::set<std::string> names;
+  for (const std::string& text : arguments.data) {
+    parts.push_back(parse_data_argument(text));
+    if (!names.insert(parts.back().name).second) {
+      fail_usage("--data", fmt::format("two datasets are named \"{}\"", parts.back().name),
+                 "give names: a=DIR b=DIR");
+    }
+  }
+  return parts;
+}
+
+// Opens all parts and notes in `options` what identifies them. The vocabulary is that of the first
+// dataset where nothing else fixes it.
+std::vector<Dataset> open_datasets(TrainOptions& options, ModelOrigin& origin, bool verify) {
+  const auto known_vocab = [&] { return origin.vocab_fixed ? origin.config.vocab_size : 0; };
+  std::vector<Dataset> datasets;
+  for (DataPart& part : options.data) {
+    if (!origin.vocab_fixed) {
+      const int64_t vocab = open_dataset(part.path, 0, /*verify=*/false).vocab_size;
+      if (vocab > 0) origin.config.vocab_size = vocab;
+      origin.vocab_fixed = true;
+    }
+    datasets.push_back(open_dataset(part.path, known_vocab(), verify));
+    const Dataset& dataset = datasets.back();
+    if (dataset.vocab_size > 0 && dataset.vocab_size != origin.config.vocab_size) {
+      fail_input(
+          part.path,
+          fmt::format("a vocabulary of {} tokens, the model's has {}",
+                      with_commas(dataset.vocab_size), with_commas(origin.config.vocab_size)),
+          "prepare the data with the model's tokenizer, or leave --vocab-size out");
+    }
+    part.hash = dataset.hash;
+    part.tokenizer_hash = dataset.tokenizer_hash;
+    part.train_tokens = dataset.train.size();
+    part.val_tokens = dataset.val.size();
+  }
+  return datasets;
+}
+
+// The tokenizer of the model to start from, else of the data; all that are known must agree.
+std::unique_ptr<Tokenizer> find_tokenizer(const std::vector<Dataset>& datasets,
+                                          const std::string& model_folder,
+                                          const std::string& run_folder) {
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::string owner;
+  const auto look_in = [&](const fs::path& folder, const std::string& name) {
+    if (tokenizer || folder.empty()) return;
+    tokenizer = read_model_tokenizer(folder);
+    owner = name;
+  };
+  look_in(model_folder, fmt::format("the model {}", model_folder));
+  for (const Dataset& dataset : datasets) look_in(dataset.directory, dataset.name);
+  if (!tokenizer && !run_folder.empty()) {
+    look_in(resolve_model_folder(run_folder), fmt::format("the run {}", run_folder));
+  }
+  if (!tokenizer) {
+    log_warning("no tokenizer in the data: the model will be saved without one");
+    for (const Dataset& dataset : datasets) {
+      require_same_tokenizer(dataset, datasets.front().tokenizer_hash, datasets.front().name);
+    }
+    return nullptr;
+  }
+  for (const Dataset& dataset : datasets) {
+    require_same_tokenizer(dataset, tokenizer->hash(), owner);
+  }
+  return tokenizer;
+}
+
+int64_t parse_batch(const std::string& text) {
+  int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    fail_usage("--batch", fmt::format("\"{}\" is neither a number nor auto", text));
+  }
+  return value;
+}
+
+// The largest power of two whose plan leaves a fifth of the memory free. On the CPU more than a few
+// thousand tokens at once gain nothing, since its caches are small.
+int64_t choose_batch(const TrainOptions& options, const Backend& backend, int64_t ranks) {
+  constexpr int64_t kMostTokensOnHost = 4096;
+  NextToken objective;
+  TrainOptions trial = options;
+  for (trial.batch = 1024; trial.batch >= 1; trial.batch /= 2) {
+    const int64_t tokens = trial.batch * trial.length;
+    if (backend.is_host() && trial.batch > 1 && tokens > kMostTokensOnHost) continue;
+    if (options.total_batch_tokens > 0 && options.total_batch_tokens % (tokens * ranks) != 0) {
+      continue;
+    }
+    const MemoryPlan plan = plan_memory(backend, objective, trial);
+    if (plan.total() <= backend.memory_available() / 5 * 4) return trial.batch;
+  }
+  throw Error(ErrorKind::memory, "--batch auto", "not even one sequence fits",
+              "use a smaller model or --length, or another --total-batch-tokens");
+}
+
+void complete_batch(TrainOptions& options, const PretrainArguments& arguments,
+                    const Backend& backend, int64_t ranks) {
+  if (options.length == 0) options.length = options.model.context;
+  validate(options.model, "model");
+  if (options.length < 1 || options.length > options.model.context) {
+    fail_usage("--length",
+               fmt::format("{} tokens, the context is {}", options.length, options.model.context));
+  }
+  if (arguments.batch && *arguments.batch == "auto") {
+    options.batch = choose_batch(options, backend, ranks);
+  } else if (arguments.batch) {
+    options.batch = parse_batch(*arguments.batch);
+  }
+  if (options.batch < 1 || options.batch > (1 << 20)) {
+    fail_usage("--batch", fmt::format("{} sequences", options.batch), "1 to 1,048,576, or auto");
+  }
+  if (options.total_batch_tokens == 0) {
+    options.total_batch_tokens = options.batch * options.length * ranks;
+  }
+  if (options.total_batch_tokens < options.length) {
+    fail_usage("--total-batch-tokens", fmt::format("{} tokens, one sequence has {}",
+                                                   options.total_batch_tokens, options.length));
+  }
+}
+
+void complete_steps(TrainOptions& options, const PretrainArguments& arguments,
+                    int64_t samples_per_epoch) {
+  if (arguments.steps) {
+    options.steps = *arguments.steps;
+  } else if (arguments.epochs || !arguments.resume) {
+    const double epochs = arguments.epochs.value_or(1);
+    if (!std::isfinite(epochs) || epochs <= 0 || epochs > 1e6) {
+      fail_usage("--epochs", fmt::format("{} is not a number of passes", epochs));
+    }
+    options.steps = static_cast<int64_t>(
+        std::ceil(epochs * static_cast<double>(samples_per_epoch) /
+                  static_cast<double>(std::max<int64_t>(options.samples_per_step(), 1))));
+  }
+  if (arguments.warmup) {
+    options.warmup = *arguments.warmup;
+  } else if (!arguments.resume) {
+    const int64_t schedule = options.decay_steps > 0 ? options.decay_steps : options.steps;
+    options.warmup = std::llround(0.02 * static_cast<double>(std::max<int64_t>(schedule, 0)));
+  }
+}
+
+int64_t count_samples_per_epoch(const TrainOptions& options, const std::vector<Dataset>& datasets) {
+  std::vector<MixturePart> parts;
+  for (size_t i = 0; i < datasets.size(); ++i) {
+    parts.push_back({options.data[i].name, &datasets[i], options.data[i].weight});
+  }
+  return SampleSource(std::move(parts), options.length, 0).samples_per_epoch();
+}
+
+}  // namespace
+
+std::unique_ptr<Backend> open_backend(const PretrainArguments& arguments) {
+  const std::string& device = arguments.device;
+  if (device == "cuda" || device.starts_with("cuda:")) {
+    fail_usage("--device", "this build has no CUDA backend", "use --device cpu");
+  }
+  if (device != "auto" && device != "cpu") {
+    fail_usage("--device", fmt::format("\"{}\" is none of auto, cpu, cuda, cuda:N", device));
+  }
+  const std::string dtype = arguments.dtype.value_or("f32");
+  if (dtype == "tf32" || dtype == "bf16") {
+    fail_usage("--dtype", fmt::format("{} needs a GPU", dtype), "the CPU trains in f32");
+  }
+  if (dtype != "f32") {
+    fail_usage("--dtype", fmt::format("\"{}\" is none of f32, tf32, bf16", dtype));
+  }
+  if (arguments.retune) {
+    fail_usage("--retune", "the CPU has no algorithms to choose from", "leave it out");
+  }
+  return make_cpu_backend();
+}
+
+PretrainSetup set_up_pretraining(const PretrainArguments& arguments,
+                                 const std::vector<std::string>& command, const Backend& backend,
+                                 int ranks, bool verify_data) {
+  PretrainSetup setup;
+  PretrainJob& job = setup.job;
+  job.folder = arguments.output;
+  job.resume = arguments.resume;
+  const RunFolder folder(job.folder);
+  RunDescription before;
+  if (job.resume) {
+    before = folder.read_description();
+  } else if (!arguments.dry_run && ranks == 1) {
+    folder.require_new();  // before the data is read; again when the folder is opened
+  }
+
+  TrainOptions& options = job.run.options;
+  options = before.options;
+  apply_arguments(options, arguments);
+  ModelOrigin origin = model_of(arguments, options);
+  options.data = data_of(arguments, before.options);
+  job.datasets = open_datasets(options, origin, verify_data);
+  setup.tokenizer = find_tokenizer(job.datasets, origin.folder, job.resume ? arguments.output : "");
+  job.tokenizer = setup.tokenizer.get();
+  options.model = origin.config;
+  if (job.tokenizer != nullptr && options.model.eos_token_id < 0) {
+    options.model.bos_token_id = options.model.eos_token_id =
+        job.tokenizer->end_of_text().value_or(-1);
+  }
+
+  complete_batch(options, arguments, backend, ranks);
+  setup.samples_per_epoch = count_samples_per_epoch(options, job.datasets);
+  complete_steps(options, arguments, setup.samples_per_epoch);
+  validate(options, ranks);
+  if (job.resume) require_resumable(before.options, options, arguments.output);
+
+  job.run.version = LLM_VERSION;
+  job.run.command = command;
+  job.run.device = backend.name();
+  job.run.threads = thread_count();
+  job.run.ranks = ranks;
+  job.run.tokenizer_hash = job.tokenizer != nullptr ? job.tokenizer->hash() : "";
+  job.run.resumes = before.resumes;
+  return setup;
+}
+
+}  // namespace llm

@@ -1,0 +1,33 @@
+// From the command line to a complete, checked job: everything that can be known before training.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "backend/backend.h"
+#include "backend/comm.h"
+#include "cli/pretrain_arguments.h"
+#include "data/shard.h"
+#include "text/tokenizer.h"
+#include "train/options.h"
+#include "train/pretrain.h"
+
+namespace llm {
+
+// Owns what a PretrainJob points to.
+struct PretrainSetup {
+  PretrainJob job;
+  std::unique_ptr<Tokenizer> tokenizer;
+  int64_t samples_per_epoch = 0;
+};
+
+// --device, --dtype and --retune. Throws Error{usage} for what this build or machine cannot do.
+std::unique_ptr<Backend> open_backend(const PretrainArguments& arguments);
+
+// Reads datasets, model config and tokenizer and completes all options. verify_data: also compares
+// all checksums of the data. Throws Error{usage} or Error{input}.
+PretrainSetup set_up_pretraining(const PretrainArguments& arguments,
+                                 const std::vector<std::string>& command, const Backend& backend,
+                                 int ranks, bool verify_data);
+
+}  // namespace llm

@@ -1,0 +1,64 @@
+// Checkpoints: atomic, verified, with fallback. A checkpoint is a model folder plus
+// optimizer.safetensors (both moments of every parameter under its global name), train_state.json
+// and manifest.json (size and SHA-256 of every other file).
+//
+// A folder step_00000100 exists completely or not at all: everything is written into
+// .tmp-step_00000100, each file synced, the manifest last, then the folder is renamed. Tensors are
+// stored whole and by name, so another number of ranks reads them alike.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "model/gpt.h"
+#include "text/tokenizer.h"
+#include "train/train_state.h"
+
+namespace llm {
+
+struct ManifestEntry {
+  int64_t bytes = 0;
+  std::string sha256;
+};
+struct Manifest {
+  int64_t step = 0;
+  std::map<std::string, ManifestEntry> files;
+};
+Json to_json(const Manifest& manifest);
+// Throws Error{input} with `where`.
+Manifest parse_manifest(std::string_view text, const std::string& where);
+
+std::string checkpoint_name(int64_t step);  // "step_00000100"
+
+// Steps of the checkpoints in a folder, the newest first. Does not look inside.
+std::vector<int64_t> list_checkpoints(const fs::path& directory);
+
+// Writes directory/step_N and reads it back. Throws Error{disk} if anything fails, Error{numerics}
+// if a weight or moment is not finite. On an error the older checkpoints are as they were. The
+// tokenizer may be null.
+void save_checkpoint(const fs::path& directory, const Gpt& model, const Tokenizer* tokenizer,
+                     const TrainState& state);
+
+// Compares all files with the manifest. Throws Error{input} naming the file that differs.
+void verify_checkpoint(const fs::path& checkpoint);
+
+// Reads weights, moments and state. Verify first. Throws Error{input}.
+TrainState load_checkpoint(const fs::path& checkpoint, Gpt& model);
+
+// The newest checkpoint that verifies; nothing if there is none. Each bad one before it is warned
+// about and, with set_aside, renamed to .damaged-step_N, so that it neither counts as kept nor is
+// in the way.
+std::optional<fs::path> find_newest_good_checkpoint(const fs::path& directory, bool set_aside);
+
+// Removes all but the newest `keep` (at least two) and those in `also_keep`, the remains of
+// interrupted saves, and damaged ones up to the newest step. Call after the newest one verified.
+void prune_checkpoints(const fs::path& directory, int64_t keep, const std::set<int64_t>& also_keep);
+
+}  // namespace llm

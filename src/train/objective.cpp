@@ -1,0 +1,81 @@
+#include "train/objective.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace llm {
+
+BatchBuffers::BatchBuffers(Backend& backend, int64_t batch, int64_t length) : backend_(backend) {
+  const int64_t tokens = batch * length;
+  memory_ = backend.allocate(batch * 8 + tokens * 4 * 2, "batch");
+  auto* at = static_cast<std::byte*>(memory_->data());
+  device_.input.sample_ids = Tensor(at, DType::i64, {batch});
+  device_.input.tokens = Tensor(at + batch * 8, DType::i32, {batch, length});
+  device_.targets = Tensor(at + batch * 8 + tokens * 4, DType::i32, {tokens});
+}
+
+const DeviceBatch& BatchBuffers::upload(const Batch& batch) {
+  LLM_ASSERT(batch.batch == device_.input.tokens.dim(0) &&
+             batch.length == device_.input.tokens.dim(1));
+  backend_.copy_to_device(device_.input.tokens, batch.tokens.data());
+  backend_.copy_to_device(device_.targets, batch.targets.data());
+  backend_.copy_to_device(device_.input.sample_ids, batch.sample_ids.data());
+  return device_;
+}
+
+int64_t NextToken::rows_at_once(const Gpt& model, int64_t rows) const {
+  constexpr int64_t kLeastRows = 64;  // fewer make matrix products slow
+  const int64_t fit = most_logit_bytes_ / (model.padded_vocab() * 4);
+  return std::min(rows, std::max(kLeastRows, fit));
+}
+
+void NextToken::accumulate(Tensor loss, Gpt& model, ActivationArena& arena,
+                           const DeviceBatch& batch, Tensor inverse_targets,
+                           float inverse_targets_host, uint64_t dropout_seed) {
+  const ArenaScope scope(arena);
+  Backend& backend = model.backend();
+  const int64_t rows = batch.targets.size(), C = model.config().channels;
+  const Tensor dhidden = arena.take(DType::f32, {rows, C});
+  const Tensor hidden = model.forward(arena, batch.input, dropout_seed).view({rows, C});
+  {
+    const ArenaScope head_scope(arena);
+    const int64_t chunk = rows_at_once(model, rows);
+    const Tensor logits = arena.take(DType::f32, {chunk, model.padded_vocab()});
+    const Tensor losses = arena.take(DType::f32, {chunk});
+    for (int64_t begin = 0; begin < rows; begin += chunk) {
+      const int64_t count = std::min(chunk, rows - begin);
+      const Tensor some_logits = logits.slice(0, 0, count), some_losses = losses.slice(0, 0, count);
+      const Tensor some_hidden = hidden.slice(0, begin, count);
+      model.head_forward(some_logits, some_hidden);
+      backend.cross_entropy_forward_backward(some_losses, some_logits,
+                                             batch.targets.slice(0, begin, count),
+                                             model.config().vocab_size, inverse_targets);
+      backend.accumulate_sum(loss, some_losses, inverse_targets_host);
+      model.head_backward(dhidden.slice(0, begin, count), some_logits, some_hidden);
+    }
+  }
+  const Tensor tokens = batch.input.tokens;
+  model.backward(arena, batch.input, dhidden.view({tokens.dim(0), tokens.dim(1), C}));
+}
+
+void NextToken::evaluate(Tensor loss_sum, Gpt& model, ActivationArena& arena,
+                         const DeviceBatch& batch) {
+  const ArenaScope scope(arena);
+  Backend& backend = model.backend();
+  const int64_t rows = batch.targets.size(), C = model.config().channels;
+  const Tensor hidden = model.forward_inference(arena, batch.input, nullptr).view({rows, C});
+  const int64_t chunk = rows_at_once(model, rows);
+  const Tensor logits = arena.take(DType::f32, {chunk, model.padded_vocab()});
+  const Tensor losses = arena.take(DType::f32, {chunk});
+  for (int64_t begin = 0; begin < rows; begin += chunk) {
+    const int64_t count = std::min(chunk, rows - begin);
+    const Tensor some_logits = logits.slice(0, 0, count), some_losses = losses.slice(0, 0, count);
+    model.head_forward(some_logits, hidden.slice(0, begin, count));
+    backend.cross_entropy_forward(some_losses, some_logits, batch.targets.slice(0, begin, count),
+                                  model.config().vocab_size);
+    backend.accumulate_sum(loss_sum, some_losses, 1);
+  }
+}
+
+}  // namespace llm

@@ -1,0 +1,164 @@
+#include "train/pretrain.h"
+
+#include <fmt/format.h>
+
+#include <memory>
+#include <optional>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/progress.h"
+#include "train/checkpoint.h"
+#include "train/sampling.h"
+#include "weights/model_folder.h"
+
+namespace llm {
+namespace {
+
+std::vector<MixturePart> mixture_of(const PretrainJob& job) {
+  std::vector<MixturePart> parts;
+  for (size_t i = 0; i < job.datasets.size(); ++i) {
+    const DataPart& part = job.run.options.data[i];
+    parts.push_back({part.name, &job.datasets[i], part.weight});
+  }
+  return parts;
+}
+
+std::vector<ValidationPart> validation_of(const PretrainJob& job) {
+  std::vector<ValidationPart> parts;
+  for (size_t i = 0; i < job.datasets.size(); ++i) {
+    EvaluationSource source(job.datasets[i].val, job.run.options.length);
+    if (source.windows() == 0) continue;
+    const DataPart& part = job.run.options.data[i];
+    parts.push_back({part.name, part.weight, source});
+  }
+  return parts;
+}
+
+// Everything about the run folder that only rank 0 does, before any other rank looks at it.
+// Returns the step to resume from, -1 to begin.
+int64_t prepare_folder(RunFolder& folder, const PretrainJob& job) {
+  if (!job.resume) {
+    folder.require_new();
+    folder.open();
+    folder.clear_log();
+    folder.write_description(job.run);
+    return -1;
+  }
+  folder.open();
+  const auto checkpoint = find_newest_good_checkpoint(folder.checkpoints(), /*set_aside=*/true);
+  if (!checkpoint) {
+    fail_input(folder.path().string(), "nothing to resume: no good checkpoint in it",
+               "the run did not get as far as saving step 0; remove the folder or choose another, "
+               "and begin without --resume");
+  }
+  const fs::path state_path = *checkpoint / "train_state.json";
+  const int64_t step =
+      parse_train_state(read_text_file(state_path, 1 << 20), state_path.string()).step;
+  folder.cut_log(step);
+  RunDescription run = job.run;
+  run.resumes.push_back(Json{{"step", step},
+                             {"command", run.command},
+                             {"device", run.device},
+                             {"threads", run.threads},
+                             {"ranks", run.ranks}});
+  // The run is described as it began; only options that may change are those of now.
+  const RunDescription before = folder.read_description();
+  run.version = before.version;
+  run.command = before.command;
+  run.device = before.device;
+  run.threads = before.threads;
+  run.ranks = before.ranks;
+  folder.write_description(run);
+  return step;
+}
+
+TrainState initial_state(const PretrainJob& job, Workspace& workspace) {
+  ParameterStore& store = workspace.model.parameters();
+  store.initialize(static_cast<uint64_t>(job.run.options.seed));
+  if (job.run.options.init != "random") {
+    read_model_weights(resolve_model_folder(job.run.options.init), workspace.model);
+  }
+  return {};
+}
+
+TrainState resumed_state(const fs::path& checkpoint, const PretrainJob& job, Workspace& workspace) {
+  workspace.model.parameters().zero();
+  const TrainState state = load_checkpoint(checkpoint, workspace.model);
+  workspace.step.set_updates(state.updates);
+  const TrainOptions& options = job.run.options;
+  if (state.seed != options.seed || state.samples != state.step * options.samples_per_step()) {
+    fail_input(checkpoint.string(), "its seed or sample count is not that of run.json");
+  }
+  if (state.step > options.steps) {
+    fail_usage("--steps",
+               fmt::format("{}, but the run has done {} already", options.steps, state.step));
+  }
+  return state;
+}
+
+void publish_model(const RunFolder& folder, const TrainOptions& options, const TrainState& state) {
+  const bool best = options.keep_best && state.best_step >= 0;
+  fs::path checkpoint = folder.checkpoints() / checkpoint_name(best ? state.best_step : state.step);
+  if (!fs::exists(checkpoint)) {
+    log_warning(fmt::format("{} is gone; the last step's weights are published instead",
+                            checkpoint.string()));
+    checkpoint = folder.checkpoints() / checkpoint_name(state.step);
+  }
+  folder.publish(checkpoint);
+}
+
+}  // namespace
+
+void require_memory(const MemoryPlan& plan, const Backend& backend) {
+  const int64_t needed = plan.total() - plan.bytes.at("program");
+  const int64_t available = backend.memory_available();
+  if (needed <= available) return;
+  throw Error(
+      ErrorKind::memory, backend.name(),
+      fmt::format("training needs {}, {} are free", format_bytes(needed), format_bytes(available)),
+      "use a smaller --batch or --length or a smaller model; --dry-run shows what takes it");
+}
+
+TrainSummary run_pretraining(const PretrainJob& job, Backend& backend, Comm& comm) {
+  const TrainOptions& options = job.run.options;
+  const bool writes = comm.rank() == 0;
+  NextToken objective;
+  const MemoryPlan plan = plan_memory(backend, objective, options);
+  require_memory(plan, backend);
+  const SampleSource samples(mixture_of(job), options.length, static_cast<uint64_t>(options.seed));
+  const std::vector<ValidationPart> validation = validation_of(job);
+
+  if (options.sample_every > 0 && job.tokenizer != nullptr) {
+    encode_prompt(*job.tokenizer, options.prompt, options.model.context);  // refused before work
+  }
+
+  RunFolder folder(job.folder);
+  int64_t resume_step = writes ? prepare_folder(folder, job) : -1;
+  resume_step = comm.all_reduce(resume_step, Reduce::max);  // the others wait for the folder
+
+  Workspace workspace(backend, comm, objective, options.model, options.batch, options.length,
+                      plan.activations());
+  workspace.model.parameters().set_weight_decay(static_cast<float>(options.weight_decay));
+  const TrainState state =
+      resume_step < 0
+          ? initial_state(job, workspace)
+          : resumed_state(folder.checkpoints() / checkpoint_name(resume_step), job, workspace);
+  if (writes && resume_step >= 0) {
+    log_info(fmt::format("resuming after step {} of {}", resume_step, options.steps));
+  }
+
+  TrainerParts parts{options, workspace, samples, validation, job.tokenizer, folder, {}};
+  std::optional<TrainingSampler> sampler;
+  if (options.sample_every > 0 && job.tokenizer != nullptr && writes) {
+    sampler.emplace(workspace, *job.tokenizer, options);
+    parts.sample = [&](int64_t step) { return sampler->sample(step); };
+  }
+  Trainer trainer(parts, state);
+  const TrainSummary summary = trainer.run();
+  if (writes) publish_model(folder, options, trainer.state());
+  comm.barrier();
+  return summary;
+}
+
+}  // namespace llm

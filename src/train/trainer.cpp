@@ -1,0 +1,312 @@
+#include "train/trainer.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <limits>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "train/checkpoint.h"
+#include "train/signals.h"
+
+namespace llm {
+namespace {
+
+double seconds_between(std::chrono::steady_clock::time_point a,
+                       std::chrono::steady_clock::time_point b) {
+  return std::chrono::duration<double>(b - a).count();
+}
+
+std::string short_duration(double seconds) {
+  return seconds < 60 ? fmt::format("{:.1f} s", seconds) : format_duration(seconds);
+}
+
+}  // namespace
+
+Trainer::Trainer(const TrainerParts& parts, const TrainState& state)
+    : parts_(parts),
+      options_(parts.options),
+      schedule_(options_.schedule_of_run()),
+      state_(state),
+      log_(parts.folder.log_path()),
+      progress_(parts.workspace.comm.rank() == 0) {
+  const int64_t micro =
+      options_.batch * options_.length * static_cast<int64_t>(parts.workspace.comm.ranks());
+  LLM_ASSERT(options_.total_batch_tokens % micro == 0);
+  micro_batches_ = options_.total_batch_tokens / micro;
+}
+
+double Trainer::elapsed() const { return seconds_between(began_, Clock::now()); }
+
+TrainSummary Trainer::run() {
+  const StopSignals signals;
+  Comm& comm = parts_.workspace.comm;
+  began_ = Clock::now();
+  if (state_.step > 0) {
+    saved_step_ = state_.step;
+    if (writes()) log_.append(Json{{"type", "save"}, {"step", state_.step}, {"seconds", 0.0}});
+  }
+  loader_.emplace(parts_.samples, options_.batch, options_.length, state_.samples, comm.rank(),
+                  comm.ranks());
+  if (state_.step == 0) {
+    comm.set_step(0);
+    if (options_.eval_every > 0) evaluate_now();
+    save_now(/*must_succeed=*/true);
+  }
+  train();
+  if (writes()) log_.sync();
+  progress_.finish();
+
+  TrainSummary summary;
+  summary.steps = state_.step;
+  summary.tokens = state_.tokens;
+  summary.train_loss = state_.window.recent_mean(kTrainLossSteps);
+  summary.val_loss = state_.val_loss;
+  summary.best_val_loss = state_.best_val_loss;
+  summary.best_step = state_.best_step;
+  summary.skipped = state_.skipped;
+  summary.tokens_per_second =
+      step_seconds_ > 0 ? static_cast<double>(step_tokens_) / step_seconds_ : 0;
+  summary.seconds = elapsed();
+  return summary;
+}
+
+void Trainer::train() {
+  last_done_ = Clock::now();
+  while (state_.step < options_.steps) {
+    const int64_t step = state_.step + 1;
+    parts_.workspace.comm.set_step(step);
+    const int64_t before = pending_step_;
+    settled_limit_ = pending_limit_;
+    const Clock::time_point before_done = pending_done_;
+    enqueue(step);
+    if (before >= 0) settle(before, before_done);
+
+    const bool stop = stop_requested();
+    const bool last = step == options_.steps;
+    const bool rest = stop || last || due(options_.eval_every, step, last) ||
+                      due(options_.sample_every, step, last) ||
+                      due(options_.save_every, step, last);
+    if (!rest) continue;
+    settled_limit_ = pending_limit_;
+    pending_step_ = -1;
+    settle(step, pending_done_);
+    pause(step, last, stop ? StopSignals::name() : nullptr);
+    last_done_ = Clock::now();
+  }
+}
+
+void Trainer::enqueue(int64_t step) {
+  std::vector<Batch> batches;
+  for (int64_t i = 0; i < micro_batches_; ++i) batches.push_back(loader_->next());
+  StepRequest request;
+  request.step = step;
+  request.learning_rate = learning_rate(schedule_, step);
+  request.loss_limit = options_.on_spike == SpikeAction::ignore
+                           ? std::numeric_limits<float>::infinity()
+                           : state_.window.limit_for(step);
+  request.max_norm = static_cast<float>(options_.grad_clip);
+  request.adamw = {static_cast<float>(options_.beta1), static_cast<float>(options_.beta2),
+                   static_cast<float>(options_.epsilon)};
+  request.dropout_seed = static_cast<uint64_t>(options_.seed);
+  parts_.workspace.step.enqueue(request, batches);
+  pending_step_ = step;
+  pending_limit_ = request.loss_limit;
+  pending_done_ = Clock::now();
+  state_.step = step;
+  state_.samples += options_.samples_per_step();
+  state_.tokens += options_.total_batch_tokens;
+}
+
+void Trainer::settle(int64_t step, Clock::time_point queued) {
+  const StepResult result = parts_.workspace.step.read(step);
+  // On the host a step is done when queueing it returns, elsewhere when its result can be read.
+  const Clock::time_point done = parts_.workspace.backend.is_host() ? queued : Clock::now();
+  const double seconds = seconds_between(last_done_, done);
+  last_done_ = done;
+  step_seconds_ += seconds;
+  step_tokens_ += options_.total_batch_tokens;
+  const double rate = static_cast<double>(options_.total_batch_tokens) / std::max(seconds, 1e-9);
+  smoothed_rate_ = smoothed_rate_ == 0 ? rate : 0.9 * smoothed_rate_ + 0.1 * rate;
+
+  const bool finite = std::isfinite(result.loss) && std::isfinite(result.norm);
+  if (finite) {
+    state_.window.add(step, result.loss);
+    state_.bad_in_a_row = 0;
+  }
+  if (writes()) {
+    log_.append(Json{{"type", "step"},
+                     {"step", step},
+                     {"loss", result.loss},
+                     {"lr", learning_rate(schedule_, step)},
+                     {"norm", result.norm},
+                     {"applied", result.applied},
+                     {"tokens", step * options_.total_batch_tokens},
+                     {"tokens_per_second", std::round(rate)},
+                     {"seconds", seconds}});
+    show_step(step, result, smoothed_rate_);
+  }
+  if (!result.applied) note_bad_step(step, result, finite);
+}
+
+void Trainer::note_bad_step(int64_t step, const StepResult& result, bool finite) {
+  ++state_.skipped;
+  if (!finite) ++state_.bad_in_a_row;
+  const int64_t first = (step - 1) * options_.samples_per_step();
+  const int64_t last = first + options_.samples_per_step() - 1;
+  if (writes()) {
+    Json record{{"type", "skipped"},
+                {"step", step},
+                {"reason", finite ? "spike" : "not finite"},
+                {"loss", result.loss},
+                {"norm", result.norm}};
+    if (finite) record["limit"] = settled_limit_;
+    record["first_sample"] = first;
+    record["last_sample"] = last;
+    log_.append(record);
+    log_warning(fmt::format(
+        "step {} changed nothing: loss {:.4f}, norm {:.4f}{}; samples {} to {}", step, result.loss,
+        result.norm, finite ? fmt::format(", above the limit of {:.4f}", settled_limit_) : "",
+        first, last));
+  }
+  if (finite && options_.on_spike == SpikeAction::stop) {
+    throw Error(ErrorKind::numerics, fmt::format("step {}", step),
+                fmt::format("the loss rose to {:.4f}, above the limit of {:.4f}", result.loss,
+                            settled_limit_),
+                "look at the samples named in log.jsonl; --resume continues from the last "
+                "checkpoint");
+  }
+  if (state_.bad_in_a_row >= kMostBadInARow) {
+    throw Error(
+        ErrorKind::numerics, fmt::format("step {}", step),
+        fmt::format("loss or gradient was NaN or infinite {} times in a row", state_.bad_in_a_row),
+        "use a smaller --lr or a longer --warmup; the checkpoints are good");
+  }
+}
+
+bool Trainer::due(int64_t every, int64_t step, bool last) const {
+  return last || (every > 0 && step % every == 0);
+}
+
+void Trainer::pause(int64_t step, bool last, const char* stopped_by) {
+  if (due(options_.eval_every, step, last)) evaluate_now();
+  if (options_.sample_every > 0 && due(options_.sample_every, step, last)) sample_now();
+  const bool best = options_.keep_best && state_.best_step == step;
+  if (stopped_by != nullptr || best || due(options_.save_every, step, last)) {
+    save_now(/*must_succeed=*/last || stopped_by != nullptr);
+  }
+  if (stopped_by == nullptr || last) return;
+  if (writes()) log_.sync();
+  progress_.finish();
+  throw Error(ErrorKind::preempted, parts_.folder.path().string(),
+              fmt::format("stopped by {} after step {}, which is saved",
+                          *stopped_by == 0 ? "another process" : stopped_by, step),
+              "run the same command with --resume to continue");
+}
+
+bool Trainer::stop_requested() {
+  Comm& comm = parts_.workspace.comm;
+  const int64_t stop = StopSignals::requested() ? 1 : 0;
+  return (comm.ranks() > 1 ? comm.all_reduce(stop, Reduce::max) : stop) != 0;
+}
+
+void Trainer::evaluate_now() {
+  if (parts_.validation.empty()) return;
+  const Clock::time_point start = Clock::now();
+  double sum = 0, weights = 0;
+  int64_t targets = 0;
+  Json losses = Json::object();
+  for (const ValidationPart& part : parts_.validation) {
+    const EvaluationResult result = evaluate(parts_.workspace, part.source, options_.eval_batches);
+    sum += part.weight * result.loss;
+    weights += part.weight;
+    targets += result.targets;
+    losses[part.name] = result.loss;
+  }
+  state_.val_loss = sum / weights;
+  const bool best = state_.val_loss < state_.best_val_loss;
+  if (best) {
+    state_.best_val_loss = state_.val_loss;
+    state_.best_step = state_.step;
+  }
+  if (!writes()) return;
+  const double seconds = seconds_between(start, Clock::now());
+  Json record{{"type", "eval"},     {"step", state_.step}, {"val_loss", state_.val_loss},
+              {"targets", targets}, {"best", best},        {"seconds", seconds}};
+  if (parts_.validation.size() > 1) record["parts"] = losses;
+  if (options_.data.size() > 1) record["mixture"] = mixture();
+  log_.append(record);
+  progress_.show(fmt::format("step {:>5}/{} | val loss {:.4f}{} | {} tokens | {}", state_.step,
+                             options_.steps, state_.val_loss, best ? " (best)" : "",
+                             with_commas(targets), short_duration(seconds)),
+                 /*keep=*/true);
+}
+
+Json Trainer::mixture() const {
+  Json shares = Json::object();
+  const std::vector<int64_t> counts = parts_.samples.counts_before(state_.samples);
+  for (size_t i = 0; i < counts.size(); ++i) {
+    shares[options_.data[i].name] =
+        state_.samples > 0 ? static_cast<double>(counts[i]) / static_cast<double>(state_.samples)
+                           : 0.0;
+  }
+  return shares;
+}
+
+void Trainer::sample_now() {
+  if (!parts_.sample || !writes()) return;
+  const std::string text = parts_.sample(state_.step);
+  log_.append(
+      Json{{"type", "sample"}, {"step", state_.step}, {"prompt", options_.prompt}, {"text", text}});
+  log_info(fmt::format("--- sample at step {}\n{}{}\n---", state_.step, options_.prompt, text));
+}
+
+void Trainer::save_and_log() {
+  const Clock::time_point start = Clock::now();
+  state_.updates = parts_.workspace.step.updates();
+  state_.seed = options_.seed;
+  log_.sync();  // a checkpoint never knows more than the log
+  const fs::path directory = parts_.folder.checkpoints();
+  save_checkpoint(directory, parts_.workspace.model, parts_.tokenizer, state_);
+  saved_step_ = state_.step;
+  log_.append(Json{
+      {"type", "save"}, {"step", state_.step}, {"seconds", seconds_between(start, Clock::now())}});
+  std::set<int64_t> also_keep;
+  if (options_.keep_best && state_.best_step >= 0) also_keep.insert(state_.best_step);
+  try {
+    prune_checkpoints(directory, options_.keep, also_keep);
+  } catch (const Error& error) {  // the new one is safe; the next save tries again
+    log_warning(fmt::format("old checkpoints not removed: {}", error.what()));
+  }
+}
+
+void Trainer::save_now(bool must_succeed) {
+  if (saved_step_ == state_.step) return;
+  if (writes()) {
+    try {
+      save_and_log();
+    } catch (const Error& error) {
+      if (must_succeed || error.kind() != ErrorKind::disk) throw;
+      log_.append(
+          Json{{"type", "save"}, {"step", state_.step}, {"seconds", 0.0}, {"error", error.what()}});
+      log_warning(fmt::format("checkpoint of step {} not saved: {}; training goes on", state_.step,
+                              error.what()));
+    }
+  }
+  // The others wait, so that none of them reports success for a run that was not saved.
+  if (must_succeed) parts_.workspace.comm.barrier();
+}
+
+void Trainer::show_step(int64_t step, const StepResult& result, double rate) {
+  const double left = static_cast<double>((options_.steps - step) * options_.total_batch_tokens) /
+                      std::max(rate, 1e-9);
+  progress_.show(
+      fmt::format("step {:>5}/{} | loss {:.4f} | lr {:.2e} | norm {:.2f} | {} tok/s | {} | {} left",
+                  step, options_.steps, result.loss, learning_rate(schedule_, step), result.norm,
+                  with_commas(static_cast<long long>(rate)), short_duration(elapsed()),
+                  format_duration(left)),
+      /*keep=*/step == options_.steps);
+}
+
+}  // namespace llm

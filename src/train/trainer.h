@@ -1,0 +1,103 @@
+// The training loop: steps, evaluations, samples, checkpoints, stop requests.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/progress.h"
+#include "data/loader.h"
+#include "text/tokenizer.h"
+#include "train/evaluation.h"
+#include "train/options.h"
+#include "train/run_folder.h"
+#include "train/train_state.h"
+#include "train/workspace.h"
+
+namespace llm {
+
+// A validation split and its weight in the validation loss.
+struct ValidationPart {
+  std::string name;
+  double weight = 1;
+  EvaluationSource source;
+};
+
+// What a run is made of. Everything outlives the trainer; only rank 0 uses `folder`.
+struct TrainerParts {
+  const TrainOptions& options;
+  Workspace& workspace;
+  const SampleSource& samples;
+  const std::vector<ValidationPart>& validation;
+  const Tokenizer* tokenizer = nullptr;  // copied into checkpoints
+  RunFolder& folder;
+  // Continues options.prompt with the model as it is; empty: no samples.
+  std::function<std::string(int64_t step)> sample;
+};
+
+struct TrainSummary {
+  int64_t steps = 0, tokens = 0;  // since the beginning of the run
+  double train_loss = 0;          // mean of the last steps (kTrainLossSteps)
+  double val_loss = 0, best_val_loss = 0;
+  int64_t best_step = -1;  // -1: there was nothing to evaluate
+  int64_t skipped = 0;
+  double tokens_per_second = 0;  // of this process's training steps
+  double seconds = 0;            // of this process
+};
+
+class Trainer {
+ public:
+  static constexpr int64_t kTrainLossSteps = 50;
+  static constexpr int64_t kMostBadInARow = 3;
+
+  // state: TrainState{} and initial weights, or what load_checkpoint() gave.
+  Trainer(const TrainerParts& parts, const TrainState& state);
+
+  // Trains up to options.steps. Throws Error{preempted} after a stop request was served,
+  // Error{numerics} after three steps in a row without a finite loss or on a spike with
+  // --on-spike stop, Error{disk} if the last checkpoint cannot be saved.
+  TrainSummary run();
+
+  const TrainState& state() const { return state_; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  void train();
+  void enqueue(int64_t step);
+  void settle(int64_t step, Clock::time_point queued);
+  void note_bad_step(int64_t step, const StepResult& result, bool finite);
+  void pause(int64_t step, bool last, const char* stopped_by);
+  bool due(int64_t every, int64_t step, bool last) const;
+  void evaluate_now();
+  void sample_now();
+  void save_now(bool must_succeed);
+  void save_and_log();
+  bool stop_requested();
+  void show_step(int64_t step, const StepResult& result, double rate);
+  double elapsed() const;
+  Json mixture() const;
+  bool writes() const { return parts_.workspace.comm.rank() == 0; }
+
+  TrainerParts parts_;
+  const TrainOptions& options_;
+  Schedule schedule_;
+  TrainState state_;
+  RunLog log_;
+  Progress progress_;
+  std::optional<BatchLoader> loader_;
+  int64_t micro_batches_;      // per step and rank
+  int64_t saved_step_ = -1;    // the newest step that is on disk
+  int64_t pending_step_ = -1;  // queued, its result not read yet
+  float pending_limit_ = 0;    // the loss limit it runs under
+  float settled_limit_ = 0;    // of the step that is being settled
+  Clock::time_point began_, pending_done_, last_done_;
+  double step_seconds_ = 0;  // spent in steps by this process
+  int64_t step_tokens_ = 0;  // trained on by this process
+  double smoothed_rate_ = 0;
+};
+
+}  // namespace llm

@@ -1,0 +1,92 @@
+#include "train/workspace.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "base/file.h"
+#include "infer/decoder.h"
+
+namespace llm {
+namespace {
+
+// Larger than any model; only ever "allocated" on the planning backend.
+constexpr int64_t kEndless = int64_t{1} << 60;
+
+Batch empty_batch(int64_t batch, int64_t length) {
+  Batch result{batch, length, {}, {}, {}};
+  result.tokens.resize(static_cast<size_t>(batch * length));
+  result.targets.resize(static_cast<size_t>(batch * length));
+  result.sample_ids.resize(static_cast<size_t>(batch));
+  return result;
+}
+
+// Saving brings one tensor at a time to the host, unless it is there already; transposing and
+// writing take a few pieces of a MiB.
+int64_t staging_bytes(const Gpt& model, bool is_host) {
+  constexpr int64_t kPieces = int64_t{4} << 20;
+  int64_t largest = 0;
+  for (const Parameter& parameter : model.parameters().parameters()) {
+    largest = std::max(largest, parameter.size() * 4);
+  }
+  return is_host ? kPieces : largest + kPieces;
+}
+
+// What a decoder for one sequence takes.
+int64_t sampling_bytes(const Backend& real, const TrainOptions& options) {
+  MemoryByPurpose with_model, model_only;
+  const auto backend = make_plan_backend(real, with_model);
+  Gpt model(*backend, options.model, {});
+  model_only = with_model;
+  const Decoder decoder(model, 1, options.model.context);
+  int64_t bytes = 0;
+  for (const auto& [purpose, count] : with_model) bytes += count - model_only[purpose];
+  return bytes;
+}
+
+}  // namespace
+
+int64_t MemoryPlan::total() const {
+  int64_t sum = 0;
+  for (const auto& [purpose, count] : bytes) sum += count;
+  return sum;
+}
+
+MemoryPlan plan_memory(const Backend& real, Objective& objective, const TrainOptions& options) {
+  const int64_t batch = options.batch, length = options.length;
+  MemoryPlan plan;
+  const auto backend = make_plan_backend(real, plan.bytes);
+  const auto comm = make_single_comm();
+  Workspace workspace(*backend, *comm, objective, options.model, batch, length, kEndless);
+  const Batch empty = empty_batch(batch, length);
+  workspace.step.enqueue(StepRequest{}, std::span(&empty, 1));
+  {
+    const ArenaScope scope(workspace.arena);
+    const Tensor loss = workspace.arena.take(DType::f32, {1});
+    objective.evaluate(loss, workspace.model, workspace.arena, workspace.step.buffers().device());
+  }
+  plan.bytes["activations"] = workspace.arena.high_water();
+  if (options.sample_every > 0) plan.bytes["sampling"] = sampling_bytes(real, options);
+  plan.bytes["checkpoint staging"] = staging_bytes(workspace.model, real.is_host());
+  plan.bytes["program"] = resident_bytes();
+  return plan;
+}
+
+int64_t resident_bytes() {
+  // Kernel documentation, proc(5): the second number of statm is the resident set in pages.
+  const std::string text = read_text_file("/proc/self/statm", 1 << 12);
+  const size_t begin = text.find(' ') + 1;
+  int64_t pages = 0;
+  std::from_chars(text.data() + begin, text.data() + text.size(), pages);
+  return pages * sysconf(_SC_PAGESIZE);
+}
+
+int64_t peak_resident_bytes() {
+  struct rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+  return int64_t{usage.ru_maxrss} * 1024;
+}
+
+}  // namespace llm

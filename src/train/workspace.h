@@ -1,0 +1,57 @@
+// All device memory of a training run, taken before the first step: parameters, gradients,
+// optimizer state, activations, batch and scalars. The memory plan runs the same code on a backend
+// that only counts, so plan and run cannot differ.
+#pragma once
+
+#include <cstdint>
+
+#include "backend/backend.h"
+#include "backend/comm.h"
+#include "backend/plan_backend.h"
+#include "model/activation_arena.h"
+#include "model/gpt.h"
+#include "train/objective.h"
+#include "train/options.h"
+#include "train/training_step.h"
+
+namespace llm {
+
+struct Workspace {
+  Workspace(Backend& backend, Comm& comm, Objective& objective, const ModelConfig& config,
+            int64_t batch, int64_t length, int64_t activation_bytes)
+      : backend(backend),
+        comm(comm),
+        objective(objective),
+        batch(batch),
+        length(length),
+        model(backend, config, StoreOptions{.training = true}),
+        arena(backend, activation_bytes),
+        step(backend, comm, model, objective, arena, batch, length) {}
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+
+  Backend& backend;
+  Comm& comm;
+  Objective& objective;
+  const int64_t batch, length;
+  Gpt model;
+  ActivationArena arena;
+  TrainingStep step;
+};
+
+struct MemoryPlan {
+  // "parameters", "gradients", "optimizer state", "activations", "batch", "scalars", "sampling"; on
+  // the host "program" (what the process holds before anything is taken) and "checkpoint staging".
+  MemoryByPurpose bytes;
+  int64_t activations() const { return bytes.at("activations"); }
+  int64_t total() const;
+};
+
+// Runs one training step, one evaluation and, where wanted, one sample on a planning backend.
+MemoryPlan plan_memory(const Backend& real, Objective& objective, const TrainOptions& options);
+
+// Resident memory of this process now, and at its highest.
+int64_t resident_bytes();
+int64_t peak_resident_bytes();
+
+}  // namespace llm
