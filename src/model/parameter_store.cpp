@@ -107,7 +107,7 @@ void ParameterStore::set_weight_decay(float decay) {
 
 void ParameterStore::initialize(uint64_t seed) {
   constexpr int64_t kBlock = 1 << 16;  // elements per piece of work
-  backend_.fill(values_, 0);           // padding included
+  zero();
   for (size_t index = 0; index < parameters_.size(); ++index) {
     const Parameter& parameter = parameters_[index];
     if (parameter.init == Init::zeros) continue;
@@ -125,6 +125,10 @@ void ParameterStore::initialize(uint64_t seed) {
     }
     write(static_cast<int>(index), values_, host);
   }
+}
+
+void ParameterStore::zero() {
+  backend_.fill(values_, 0);
   if (!gradients_) return;
   zero_gradients();
   backend_.fill(first_moments_, 0);

@@ -69,6 +69,8 @@ class ParameterStore {
   // neither padding nor other parameters change them. Moments and gradients become zero.
   void initialize(uint64_t seed);
   void zero_gradients();
+  // All arenas, padding included, which a fresh allocation does not promise.
+  void zero();
 
   // Copies between the device and logical (unpadded) host values; `into`/`from` have size()
   // elements.
