@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <vector>
 
 #include "base/error.h"
 #include "base/progress.h"
@@ -34,14 +35,28 @@ int report(llm::ErrorKind kind, std::string_view message) {
   return static_cast<int>(kind);
 }
 
-// The help of the innermost command that was named is the one that is wanted.
-std::string help_hint(const CLI::App& app) {
-  std::string command = "llm";
-  for (const CLI::App* at = &app; !at->get_subcommands().empty();) {
+// The innermost command that was named, and its full name.
+const CLI::App& named_command(const CLI::App& app, std::string& name) {
+  const CLI::App* at = &app;
+  for (name = "llm"; !at->get_subcommands().empty(); name += " " + at->get_name()) {
     at = at->get_subcommands().front();
-    command += " " + at->get_name();
   }
-  return fmt::format("see `{} --help`", command);
+  return *at;
+}
+
+std::string help_hint(const CLI::App& app) {
+  std::string name;
+  named_command(app, name);
+  return fmt::format("see `{} --help`", name);
+}
+
+std::string problem_of(const CLI::ParseError& error, const CLI::App& app) {
+  std::string name;
+  const CLI::App& command = named_command(app, name);
+  const std::vector<std::string> rest = command.remaining();
+  const bool wants_command = command.get_require_subcommand_min() > 0;
+  if (!wants_command || rest.empty() || rest.front().starts_with('-')) return error.what();
+  return fmt::format("\"{}\" is no command of {}", rest.front(), name);
 }
 
 int run(int argc, char** argv) {
@@ -66,7 +81,8 @@ int run(int argc, char** argv) {
   } catch (const CLI::Success& success) {  // --help and --version
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
-    return report(llm::ErrorKind::usage, fmt::format("{} ({})", error.what(), help_hint(app)));
+    return report(llm::ErrorKind::usage,
+                  fmt::format("{} ({})", problem_of(error, app), help_hint(app)));
   } catch (const llm::Error& error) {
     if (error.kind() != llm::ErrorKind::usage || !error.hint().empty()) throw;
     return report(error.kind(), fmt::format("{} ({})", error.what(), help_hint(app)));

@@ -47,7 +47,7 @@ TEST(Error, ShorthandsThrowTheirKind) {
   EXPECT_EQ(caught([] { fail_input("file", "is bad"); }).kind(), ErrorKind::input);
   const Error disk = caught([] { fail_disk("file", "write", EIO); });
   EXPECT_EQ(disk.kind(), ErrorKind::disk);
-  EXPECT_STREQ(disk.what(), "file: write: Input/output error");
+  EXPECT_STREQ(disk.what(), "file: write: Input/output error (the disk may be failing)");
 }
 
 TEST(Error, AssertionNamesPlaceConditionAndValues) {

@@ -1,5 +1,6 @@
 #include "base/error.h"
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -22,7 +23,38 @@ void fail_input(std::string where, std::string what, std::string hint) {
 }
 
 void fail_disk(std::string where, std::string what, int error_number) {
-  throw Error(ErrorKind::disk, std::move(where), std::move(what) + ": " + strerror(error_number));
+  throw Error(ErrorKind::disk, std::move(where), std::move(what) + ": " + strerror(error_number),
+              hint_for_errno(error_number));
+}
+
+const char* hint_for_errno(int error_number) {
+  switch (error_number) {
+    case ENOSPC:
+    case EDQUOT:
+      return "free some space on this disk, or write to another one";
+    case ENOENT:
+      return "check the path";
+    case ENOTDIR:
+      return "check the path: a file stands where a folder is needed";
+    case EISDIR:
+      return "check the path: a folder stands where a file is needed";
+    case ENAMETOOLONG:
+      return "choose a shorter path";
+    case EACCES:
+    case EPERM:
+      return "check the permissions, or choose another place";
+    case EROFS:
+      return "this disk is read-only: choose another place";
+    case EMFILE:
+    case ENFILE:
+      return "raise the limit of open files: ulimit -n 4096";
+    case EIO:
+      return "the disk may be failing";
+    case ENOMEM:
+      return "there is too little memory";
+    default:
+      return "";
+  }
 }
 
 namespace internal {

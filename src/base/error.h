@@ -40,8 +40,8 @@ class Error : public std::exception {
   std::string where_, problem_, hint_, message_;
 };
 
-// Returns call(). An Error without a hint that leaves it gets this one: for the code that knows what
-// a file is for, around the code that reads it.
+// Returns call(). An Error without a hint that leaves it gets this one: for the code that knows
+// what a file is for, around the code that reads it.
 template <typename Call>
 auto with_hint(const char* hint, const Call& call) {
   try {
@@ -55,8 +55,11 @@ auto with_hint(const char* hint, const Call& call) {
 // Shorthands for the kinds that most code throws.
 [[noreturn]] void fail_usage(std::string where, std::string what, std::string hint = {});
 [[noreturn]] void fail_input(std::string where, std::string what, std::string hint = {});
-// Appends the text of errno to `what`.
+// Appends the text of errno to `what`, and what may help against it.
 [[noreturn]] void fail_disk(std::string where, std::string what, int error_number);
+
+// What may help against a failed system call; empty where nothing is known.
+const char* hint_for_errno(int error_number);
 
 namespace internal {
 [[noreturn]] void assertion_failed(const char* file, int line, const char* condition,

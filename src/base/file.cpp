@@ -31,15 +31,12 @@ struct HookState {
 };
 
 [[noreturn]] void fail_at(const fs::path& path, const std::string& what, int error_number) {
-  if (error_number == ENOSPC || error_number == EDQUOT) {
-    throw Error(ErrorKind::disk, path.string(), what + ": " + strerror(error_number),
-                "free some space on this disk, or write to another one");
-  }
   fail_disk(path.string(), what, error_number);
 }
 
 [[noreturn]] void fail_reading(const fs::path& path, const char* what, int error_number) {
-  fail_input(path.string(), fmt::format("{}: {}", what, strerror(error_number)));
+  fail_input(path.string(), fmt::format("{}: {}", what, strerror(error_number)),
+             hint_for_errno(error_number));
 }
 
 // LLM_FAULT=fail:K[+][:TEXT] or stop:K[:TEXT].
@@ -249,7 +246,7 @@ MappedFile::MappedFile(fs::path path) : path_(std::move(path)) {
   struct stat status {};
   if (::fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
     ::close(descriptor);
-    fail_input(path_.string(), "is not a regular file");
+    fail_input(path_.string(), "is not a regular file", "check the path");
   }
   size_ = static_cast<size_t>(status.st_size);
   if (size_ > 0) {
@@ -291,7 +288,7 @@ FileReader::FileReader(fs::path path) : path_(std::move(path)) {
   if (::fstat(descriptor_, &status) == 0 && S_ISDIR(status.st_mode)) {
     ::close(descriptor_);
     descriptor_ = -1;
-    fail_input(path_.string(), "is a folder, not a file");
+    fail_input(path_.string(), "is a folder, not a file", "name the files in it");
   }
 }
 
@@ -308,13 +305,18 @@ size_t FileReader::read(std::span<char> into) {
 }
 
 std::string read_text_file(const fs::path& path, int64_t max_bytes) {
+  const auto refuse = [&] {
+    fail_input(path.string(), "is larger than the limit of " + with_commas(max_bytes) + " bytes",
+               "is it the right file?");
+  };
   FileReader reader(path);
   std::string text;
+  std::error_code error;
+  const uintmax_t size = fs::file_size(path, error);  // an error for standard input
+  if (!error && size > static_cast<uintmax_t>(max_bytes)) refuse();
   std::vector<char> block(size_t{1} << 18);
   while (const size_t count = reader.read(block)) {
-    if (static_cast<int64_t>(text.size() + count) > max_bytes) {
-      fail_input(path.string(), "is larger than the limit of " + with_commas(max_bytes) + " bytes");
-    }
+    if (static_cast<int64_t>(text.size() + count) > max_bytes) refuse();
     text.append(block.data(), count);
   }
   return text;

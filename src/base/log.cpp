@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "base/error.h"
 #include "base/progress.h"
 
 namespace llm {
@@ -37,7 +38,9 @@ void for_each_line(std::string_view text, const Use& use) {
 }
 
 Json parse_record(std::string_view line, const fs::path& path, size_t number) {
-  return parse_json(line, fmt::format("{}, record {}", path.string(), number));
+  return with_hint("remove this line from the file", [&] {
+    return parse_json(line, fmt::format("{}, record {}", path.string(), number));
+  });
 }
 
 }  // namespace

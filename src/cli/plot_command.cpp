@@ -268,7 +268,8 @@ void plot_runs(const PlotOptions& options) {
   check_options(options);
   std::vector<RunCurves> runs;
   for (const std::string& run : options.runs) {
-    runs.push_back(read_run(run, options.x));
+    runs.push_back(
+        with_hint("give run folders whose log is whole", [&] { return read_run(run, options.x); }));
     if (!options.names.empty()) runs.back().name = options.names[runs.size() - 1];
   }
   write_file_atomically(options.output, draw_svg(compose(runs, options)));

@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/parallel.h"
-#include "cpu_ref/cpu_backend.h"
+#include "cli/device.h"
 #include "train/run_folder.h"
 #include "weights/model_folder.h"
 
@@ -211,13 +211,7 @@ int64_t count_samples_per_epoch(const TrainOptions& options, const std::vector<D
 }  // namespace
 
 std::unique_ptr<Backend> open_backend(const PretrainArguments& arguments) {
-  const std::string& device = arguments.device;
-  if (device == "cuda" || device.starts_with("cuda:")) {
-    fail_usage("--device", "this build has no CUDA backend", "use --device cpu");
-  }
-  if (device != "auto" && device != "cpu") {
-    fail_usage("--device", fmt::format("\"{}\" is none of auto, cpu, cuda, cuda:N", device));
-  }
+  std::unique_ptr<Backend> backend = make_backend(arguments.device);
   const std::string dtype = arguments.dtype.value_or("f32");
   if (dtype == "tf32" || dtype == "bf16") {
     fail_usage("--dtype", fmt::format("{} needs a GPU", dtype), "the CPU trains in f32");
@@ -228,7 +222,7 @@ std::unique_ptr<Backend> open_backend(const PretrainArguments& arguments) {
   if (arguments.retune) {
     fail_usage("--retune", "the CPU has no algorithms to choose from", "leave it out");
   }
-  return make_cpu_backend();
+  return backend;
 }
 
 PretrainSetup set_up_pretraining(const PretrainArguments& arguments,

@@ -21,7 +21,8 @@ struct PretrainSetup {
   int64_t samples_per_epoch = 0;
 };
 
-// --device, --dtype and --retune. Throws Error{usage} for what this build or machine cannot do.
+// --device, --dtype and --retune. Throws Error{usage} or Error{device} for what this build or
+// machine cannot do.
 std::unique_ptr<Backend> open_backend(const PretrainArguments& arguments);
 
 // Reads datasets, model config and tokenizer and completes all options. verify_data: also compares

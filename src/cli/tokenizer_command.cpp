@@ -102,7 +102,10 @@ void train(const TrainOptions& options) {
     });
     counter.end_text();
   }
-  if (counter.bytes() == 0) fail_input(options.files.front(), "there is no text to train on");
+  if (counter.bytes() == 0) {
+    fail_input(options.files.front() == "-" ? "standard input" : options.files.front(),
+               "there is no text to train on", "give files with text");
+  }
   const WordTable words = counter.take_words();
   const double counting_seconds = total.seconds();
   BpeSpec spec = train_bpe(words, training, [&](int64_t done, int64_t wanted) {
@@ -193,9 +196,16 @@ void append_ids(std::string_view text, const std::string& where, std::vector<Tok
 void decode(const DecodeOptions& options) {
   const std::unique_ptr<Tokenizer> tokenizer = options.tokenizer.open();
   std::vector<TokenId> ids;
-  if (options.ids.empty()) append_ids(read_all("-"), "standard input", ids);
   for (const std::string& id : options.ids) append_ids(id, "ID", ids);
-  print(tokenizer->decode(ids));
+  if (!options.ids.empty()) return print(tokenizer->decode(ids));
+  std::string text;
+  try {
+    append_ids(read_all("-"), "standard input", ids);
+    text = tokenizer->decode(ids);
+  } catch (const Error& error) {  // what is read is a file, not the command line
+    fail_input("standard input", error.problem(), error.hint());
+  }
+  print(text);
 }
 
 void add_train(CLI::App& app) {

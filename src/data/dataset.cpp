@@ -176,8 +176,10 @@ Dataset open_dataset(const fs::path& path, int64_t expected_vocab_size, bool ver
     fail_input(path.string(), "no such dataset",
                "give a folder made by `llm data prepare`, or a .bin shard");
   }
-  return fs::is_directory(status) ? open_folder(path, expected_vocab_size, verify)
-                                  : open_bare_shard(path, expected_vocab_size, verify);
+  return with_hint("damaged or incomplete: write the dataset again with `llm data prepare`", [&] {
+    return fs::is_directory(status) ? open_folder(path, expected_vocab_size, verify)
+                                    : open_bare_shard(path, expected_vocab_size, verify);
+  });
 }
 
 void require_same_tokenizer(const Dataset& dataset, const std::string& tokenizer_hash,

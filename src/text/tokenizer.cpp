@@ -42,12 +42,20 @@ bool is_there(const fs::path& path) {
 
 std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& directory) {
   constexpr int64_t kMaxBytes = int64_t{1} << 28;
+  constexpr const char* kHint =
+      "damaged, or not byte-level BPE: take a fresh copy, or make one with `llm tokenizer train`";
   const fs::path json = directory / "tokenizer.json";
-  if (is_there(json)) return tokenizer_from_json(read_text_file(json, kMaxBytes), json.string());
+  if (is_there(json)) {
+    return with_hint(kHint, [&] {
+      return tokenizer_from_json(read_text_file(json, kMaxBytes), json.string());
+    });
+  }
   const fs::path vocab = directory / "vocab.json", merges = directory / "merges.txt";
   if (is_there(vocab) && is_there(merges)) {
-    return tokenizer_from_vocab_and_merges(read_text_file(vocab, kMaxBytes), vocab.string(),
-                                           read_text_file(merges, kMaxBytes), merges.string());
+    return with_hint(kHint, [&] {
+      return tokenizer_from_vocab_and_merges(read_text_file(vocab, kMaxBytes), vocab.string(),
+                                             read_text_file(merges, kMaxBytes), merges.string());
+    });
   }
   fail_input(directory.string(),
              is_there(directory) ? "there is no tokenizer here" : "there is no such folder",

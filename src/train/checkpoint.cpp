@@ -202,11 +202,13 @@ void verify_checkpoint(const fs::path& checkpoint) {
 }
 
 TrainState load_checkpoint(const fs::path& checkpoint, Gpt& model) {
-  const fs::path path = checkpoint / kStateFile;
-  TrainState state = parse_train_state(read_text_file(path, 1 << 20), path.string());
-  read_model_weights(checkpoint, model);
-  read_optimizer_file(checkpoint / kOptimizerFile, model);
-  return state;
+  return with_hint("remove this checkpoint to go on from the one before", [&] {
+    const fs::path path = checkpoint / kStateFile;
+    TrainState state = parse_train_state(read_text_file(path, 1 << 20), path.string());
+    read_model_weights(checkpoint, model);
+    read_optimizer_file(checkpoint / kOptimizerFile, model);
+    return state;
+  });
 }
 
 std::optional<fs::path> find_newest_good_checkpoint(const fs::path& directory, bool set_aside) {

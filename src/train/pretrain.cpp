@@ -53,17 +53,24 @@ int64_t prepare_folder(RunFolder& folder, const PretrainJob& job) {
                "and begin without --resume");
   }
   const fs::path state_path = *checkpoint / "train_state.json";
-  const int64_t step =
-      parse_train_state(read_text_file(state_path, 1 << 20), state_path.string()).step;
+  const int64_t step = with_hint("remove this checkpoint to go on from the one before", [&] {
+    return parse_train_state(read_text_file(state_path, 1 << 20), state_path.string()).step;
+  });
   folder.cut_log(step);
+  const RunDescription before = folder.read_description();
   RunDescription run = job.run;
+  if (run.device != before.device || run.ranks != before.ranks) {
+    log_warning(
+        fmt::format("the run began on {} x {}, this is {} x {}: results agree to rounding, "
+                    "not to the bit",
+                    before.ranks, before.device, run.ranks, run.device));
+  }
   run.resumes.push_back(Json{{"step", step},
                              {"command", run.command},
                              {"device", run.device},
                              {"threads", run.threads},
                              {"ranks", run.ranks}});
   // The run is described as it began; only options that may change are those of now.
-  const RunDescription before = folder.read_description();
   run.version = before.version;
   run.command = before.command;
   run.device = before.device;

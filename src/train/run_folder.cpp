@@ -94,8 +94,10 @@ RunDescription RunFolder::read_description() const {
     fail_input(path_.string(), "nothing to resume: no run.json in it",
                "leave --resume out to begin a run");
   }
-  return parse_run_description(read_text_file(description_path(), 16 << 20),
-                               description_path().string());
+  return with_hint("restore the file from a copy, or begin a new run in another folder", [&] {
+    return parse_run_description(read_text_file(description_path(), 16 << 20),
+                                 description_path().string());
+  });
 }
 
 void RunFolder::open() {

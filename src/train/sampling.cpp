@@ -9,7 +9,12 @@ namespace llm {
 std::vector<TokenId> encode_prompt(const Tokenizer& tokenizer, const std::string& prompt,
                                    int64_t context) {
   if (prompt.empty()) return {tokenizer.end_of_text().value_or(0)};
-  std::vector<TokenId> ids = tokenizer.encode(prompt, /*allow_special=*/true);
+  std::vector<TokenId> ids;
+  try {
+    ids = tokenizer.encode(prompt, /*allow_special=*/true);
+  } catch (const Error& error) {  // text that the tokenizer cannot express
+    fail_usage("--prompt", error.problem(), error.hint());
+  }
   if (ids.empty() || static_cast<int64_t>(ids.size()) > context) {
     fail_usage("--prompt", fmt::format("{} tokens, must be in [1, {}]", ids.size(), context));
   }

@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/error.h"
 #include "base/file.h"
+#include "base/progress.h"
 #include "infer/decoder.h"
 
 namespace llm {
@@ -21,6 +23,25 @@ Batch empty_batch(int64_t batch, int64_t length) {
   result.targets.resize(static_cast<size_t>(batch * length));
   result.sample_ids.resize(static_cast<size_t>(batch));
   return result;
+}
+
+// Planning needs 8 bytes per token of a micro-batch, training far more. And beyond a PiB, sizes
+// would leave 64 bits before anything else stops them.
+void refuse_absurd_sizes(const Backend& real, const TrainOptions& options) {
+  const ModelConfig& model = options.model;
+  const auto number = [](int64_t value) { return static_cast<double>(value); };
+  const double tokens = number(options.batch) * number(options.length);
+  const double per_token =
+      number(model.layers) * (8 * number(model.channels) + 2 * number(model.hidden)) +
+      2 * number(model.vocab_size);
+  const double bytes = 16 * number(parameter_count(model)) + 4 * tokens * per_token;
+  constexpr double kMost = 1024.0 * 1024 * 1024 * 1024 * 1024;
+  if (bytes < kMost && 64 * tokens < number(real.memory_available())) return;
+  throw Error(ErrorKind::memory, real.name(),
+              fmt::format("training needs about {}, {} are free",
+                          format_bytes(static_cast<int64_t>(std::min(bytes, 9e18))),
+                          format_bytes(real.memory_available())),
+              "use a smaller --batch or --length or a smaller model");
 }
 
 // Saving brings one tensor at a time to the host, unless it is there already; transposing and
@@ -56,6 +77,7 @@ int64_t MemoryPlan::total() const {
 
 MemoryPlan plan_memory(const Backend& real, Objective& objective, const TrainOptions& options) {
   const int64_t batch = options.batch, length = options.length;
+  refuse_absurd_sizes(real, options);
   MemoryPlan plan;
   const auto backend = make_plan_backend(real, plan.bytes);
   const auto comm = make_single_comm();

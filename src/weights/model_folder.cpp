@@ -18,6 +18,7 @@ namespace {
 constexpr const char* kConfigFile = "config.json";
 constexpr const char* kGenerationConfigFile = "generation_config.json";
 constexpr const char* kWeightsFile = "model.safetensors";
+constexpr const char* kAnotherModel = "does config.json describe another model?";
 constexpr int64_t kPieceElements = 1 << 18;  // of a tensor on its way to a file
 constexpr JsonLimits kConfigLimits = {.max_depth = 16, .max_bytes = 4 << 20, .max_values = 200'000};
 
@@ -115,7 +116,8 @@ const TensorInfo* find_tensor(const SafetensorsFile& file, const FileTensor& wan
   const TensorInfo* bare = wanted.name == wanted.bare_name ? nullptr : file.find(wanted.bare_name);
   if (prefixed != nullptr && bare != nullptr) {
     fail_input(file.path().string(),
-               fmt::format("has both \"{}\" and \"{}\"", wanted.name, wanted.bare_name));
+               fmt::format("has both \"{}\" and \"{}\"", wanted.name, wanted.bare_name),
+               "remove one of them");
   }
   return prefixed != nullptr ? prefixed : bare;
 }
@@ -126,7 +128,7 @@ void refuse_extra_tensors(const SafetensorsFile& file, const std::set<std::strin
     fail_input(file.path().string(),
                fmt::format("tensor \"{}\" {} does not belong to this model", info.name,
                            shape_text(info.shape)),
-               fmt::format("does {} describe another one?", kConfigFile));
+               kAnotherModel);
   }
 }
 
@@ -134,20 +136,25 @@ void refuse_extra_tensors(const SafetensorsFile& file, const std::set<std::strin
 void check_tensor(const SafetensorsFile& file, const TensorInfo& info, const FileTensor& wanted) {
   const std::string where = file.path().string();
   if (info.shape != wanted.shape) {
-    fail_input(where, fmt::format("tensor \"{}\" has shape {}, {} asks for {}", info.name,
-                                  shape_text(info.shape), kConfigFile, shape_text(wanted.shape)));
+    fail_input(where,
+               fmt::format("tensor \"{}\" has shape {}, {} asks for {}", info.name,
+                           shape_text(info.shape), kConfigFile, shape_text(wanted.shape)),
+               kAnotherModel);
   }
   if (info.dtype != DType::f32 && info.dtype != DType::bf16 && info.dtype != DType::f16) {
-    fail_input(where, fmt::format("tensor \"{}\" holds {}, not floating point", info.name,
-                                  dtype_name(info.dtype)));
+    fail_input(where,
+               fmt::format("tensor \"{}\" holds {}, not floating point", info.name,
+                           dtype_name(info.dtype)),
+               "convert the file to F32, BF16 or F16");
   }
   if (wanted.parameter >= 0) return;
   std::vector<float> values(static_cast<size_t>(info.elements()));
   file.read_f32(info, values);
   if (std::any_of(values.begin(), values.end(), [](float value) { return value != 0; })) {
-    fail_input(where, fmt::format("tensor \"{}\" is not zero, but {} says that the model has no "
-                                  "such bias",
-                                  info.name, kConfigFile));
+    fail_input(where,
+               fmt::format("tensor \"{}\" is not zero, but {} says that the model has no such bias",
+                           info.name, kConfigFile),
+               kAnotherModel);
   }
 }
 
@@ -178,7 +185,7 @@ std::vector<const TensorInfo*> match_tensors(const SafetensorsFile& file,
       if (tensor.parameter < 0) continue;
       fail_input(file.path().string(),
                  fmt::format("tensor \"{}\" {} is missing", tensor.name, shape_text(tensor.shape)),
-                 fmt::format("does {} describe another model?", kConfigFile));
+                 kAnotherModel);
     }
     known.insert(info->name);
     check_tensor(file, *info, tensor);
@@ -241,7 +248,9 @@ void write_model_folder(const fs::path& directory, const Gpt& model, const Token
 
 ModelConfig read_model_config(const fs::path& directory) {
   const fs::path path = directory / kConfigFile;
-  return from_hugging_face(read_json_file(path, kConfigLimits), path.string());
+  return with_hint("GPT-2 models in Hugging Face's format are read: is this one, undamaged?", [&] {
+    return from_hugging_face(read_json_file(path, kConfigLimits), path.string());
+  });
 }
 
 void read_model_weights(const fs::path& directory, Gpt& model) {
@@ -297,9 +306,11 @@ fs::path resolve_model_folder(const std::string& model) {
         fmt::format("{} has no weights of its own yet; using {}", model, checkpoint->string()));
     return *checkpoint;
   }
-  fail_input(model, fmt::format("no model: neither {} and {}, nor a whole checkpoint under "
-                                "checkpoints/",
-                                kConfigFile, kWeightsFile));
+  fail_input(model,
+             fmt::format("no model: neither {} and {}, nor a whole checkpoint under "
+                         "checkpoints/",
+                         kConfigFile, kWeightsFile),
+             "MODEL is a model folder, a run folder or a checkpoint folder");
 }
 
 }  // namespace llm

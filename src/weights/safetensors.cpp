@@ -29,7 +29,9 @@ const char* type_name(DType dtype) {
 }  // namespace
 
 SafetensorsFile::SafetensorsFile(const fs::path& path)
-    : file_(path), header_(parse_safetensors(file_.bytes(), path.string())) {}
+    : file_(path), header_(with_hint("damaged: copy or download the file again", [&] {
+        return parse_safetensors(file_.bytes(), path.string());
+      })) {}
 
 const TensorInfo* SafetensorsFile::find(const std::string& name) const {
   const auto found = header_.by_name.find(name);
