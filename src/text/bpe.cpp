@@ -72,8 +72,54 @@ void Bpe::encode_short(std::string_view piece, std::vector<TokenId>& ids) const 
   ids.insert(ids.end(), symbols, symbols + count);
 }
 
-// The symbols form a linked list; a heap orders the possible merges by (rank, position), and an
-// entry is stale if the symbol at its position has another rank by now.
+void MergeQueue::clear() {
+  for (Bucket& bucket : buckets_) {
+    bucket.positions.clear();
+    bucket.next = 0;
+    bucket.sorted = true;
+    bucket.queued = false;
+  }
+  bucket_of_rank_.clear();
+  heap_.clear();
+}
+
+void MergeQueue::push(uint32_t rank, uint32_t position) {
+  const auto [found, inserted] =
+      bucket_of_rank_.emplace(rank, static_cast<uint32_t>(bucket_of_rank_.size()));
+  if (inserted && found->second == buckets_.size()) buckets_.emplace_back();
+  Bucket& bucket = buckets_[found->second];
+  if (!bucket.positions.empty() && bucket.positions.back() > position) bucket.sorted = false;
+  bucket.positions.push_back(position);
+  if (bucket.queued) return;
+  bucket.queued = true;
+  heap_.push_back(static_cast<uint64_t>(rank) << 32 | found->second);
+  std::push_heap(heap_.begin(), heap_.end(), std::greater<>());
+}
+
+bool MergeQueue::pop(uint32_t& rank, uint32_t& position) {
+  while (!heap_.empty()) {
+    Bucket& bucket = buckets_[static_cast<uint32_t>(heap_.front())];
+    if (bucket.next < bucket.positions.size()) {
+      if (!bucket.sorted) {
+        std::sort(bucket.positions.begin() + static_cast<std::ptrdiff_t>(bucket.next),
+                  bucket.positions.end());
+        bucket.sorted = true;
+      }
+      rank = static_cast<uint32_t>(heap_.front() >> 32);
+      position = bucket.positions[bucket.next++];
+      return true;
+    }
+    bucket.positions.clear();
+    bucket.next = 0;
+    bucket.queued = false;
+    std::pop_heap(heap_.begin(), heap_.end(), std::greater<>());
+    heap_.pop_back();
+  }
+  return false;
+}
+
+// The symbols form a linked list. What the queue gives is stale if the symbol at its position has
+// another rank by now.
 void Bpe::encode_long(std::string_view piece, BpeScratch& scratch,
                       std::vector<TokenId>& ids) const {
   if (piece.size() >= kEnd) {
@@ -81,36 +127,24 @@ void Bpe::encode_long(std::string_view piece, BpeScratch& scratch,
                "words must be shorter than 4 GiB");
   }
   auto& symbols = scratch.symbols;
-  auto& heap = scratch.heap;
   const auto count = static_cast<uint32_t>(piece.size());
   symbols.resize(count);
-  heap.clear();
-  const auto rank_of = [&](uint32_t i) {
-    const uint32_t next = symbols[i].next;
-    return next == kEnd ? MergeTable::kNone : merges_.find(symbols[i].id, symbols[next].id).rank;
-  };
   for (uint32_t i = 0; i < count; ++i) {
-    symbols[i] = {byte_ids_[static_cast<uint8_t>(piece[i])], 0, i == 0 ? kEnd : i - 1,
-                  i + 1 == count ? kEnd : i + 1};
+    symbols[i] = {byte_ids_[static_cast<uint8_t>(piece[i])], MergeTable::kNone,
+                  i == 0 ? kEnd : i - 1, i + 1 == count ? kEnd : i + 1};
   }
-  const auto key = [&](uint32_t i) { return static_cast<uint64_t>(symbols[i].rank) << 32 | i; };
-  for (uint32_t i = 0; i < count; ++i) {
-    symbols[i].rank = rank_of(i);
-    if (symbols[i].rank != MergeTable::kNone) heap.push_back(key(i));
-  }
-  std::make_heap(heap.begin(), heap.end(), std::greater<>());
   const auto update = [&](uint32_t i) {
-    symbols[i].rank = rank_of(i);
-    if (symbols[i].rank == MergeTable::kNone) return;
-    heap.push_back(key(i));
-    std::push_heap(heap.begin(), heap.end(), std::greater<>());
+    const uint32_t next = symbols[i].next;
+    const uint32_t rank =
+        next == kEnd ? MergeTable::kNone : merges_.find(symbols[i].id, symbols[next].id).rank;
+    symbols[i].rank = rank;
+    if (rank != MergeTable::kNone) scratch.queue.push(rank, i);
   };
-  while (!heap.empty()) {
-    std::pop_heap(heap.begin(), heap.end(), std::greater<>());
-    const uint64_t best = heap.back();
-    heap.pop_back();
-    const auto i = static_cast<uint32_t>(best);
-    if (symbols[i].rank != best >> 32) continue;
+  scratch.queue.clear();
+  for (uint32_t i = 0; i < count; ++i) update(i);
+  uint32_t rank, i;
+  while (scratch.queue.pop(rank, i)) {
+    if (symbols[i].rank != rank) continue;
     const uint32_t right = symbols[i].next;
     symbols[i].id = merges_.find(symbols[i].id, symbols[right].id).result;
     symbols[i].next = symbols[right].next;
@@ -119,12 +153,9 @@ void Bpe::encode_long(std::string_view piece, BpeScratch& scratch,
     update(i);
     if (symbols[i].previous != kEnd) update(symbols[i].previous);
   }
-  for (uint32_t i = 0; i != kEnd; i = symbols[i].next) ids.push_back(symbols[i].id);
+  for (uint32_t at = 0; at != kEnd; at = symbols[at].next) ids.push_back(symbols[at].id);
   constexpr size_t kKeep = 1 << 20;  // one long word must not hold its memory for ever
-  if (symbols.capacity() > kKeep) {
-    symbols = {};
-    heap = {};
-  }
+  if (symbols.capacity() > kKeep) scratch = {};
 }
 
 void PieceCache::insert(std::string_view piece, std::span<const TokenId> ids) {

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <span>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "text/piece_hash.h"
@@ -52,6 +53,26 @@ class MergeTable {
   int shift_ = 0;
 };
 
+// The possible merges of a long piece by (rank, position): a list of positions per rank and a heap
+// of the ranks, because a long piece has few different ranks and many positions of each.
+class MergeQueue {
+ public:
+  void clear();
+  void push(uint32_t rank, uint32_t position);
+  // The least (rank, position). False if there is none.
+  bool pop(uint32_t& rank, uint32_t& position);
+
+ private:
+  struct Bucket {
+    std::vector<uint32_t> positions;
+    size_t next = 0;  // the first position that was not popped
+    bool sorted = true, queued = false;
+  };
+  std::unordered_map<uint32_t, uint32_t> bucket_of_rank_;
+  std::vector<Bucket> buckets_;  // the first bucket_of_rank_.size() are in use
+  std::vector<uint64_t> heap_;   // rank << 32 | bucket
+};
+
 // Working memory of one thread.
 struct BpeScratch {
   struct Symbol {
@@ -60,7 +81,7 @@ struct BpeScratch {
     uint32_t previous, next;
   };
   std::vector<Symbol> symbols;
-  std::vector<uint64_t> heap;
+  MergeQueue queue;
 };
 
 class Bpe {
@@ -68,7 +89,8 @@ class Bpe {
   // byte_ids: the token of each single byte.
   Bpe(const std::array<TokenId, 256>& byte_ids, std::span<const BpeMerge> merges);
 
-  // Appends the ids of `piece`; n log n in its length. Throws Error{input} for 4 GiB and more.
+  // Appends the ids of `piece`, in n log n of its length or less. Throws Error{input} for 4 GiB and
+  // more.
   void encode(std::string_view piece, BpeScratch& scratch, std::vector<TokenId>& ids) const;
 
  private:
