@@ -79,7 +79,7 @@ TEST_F(TokenizerCommand, WrongCallsExitWithTheRightCode) {
   EXPECT_EQ(use({"decode", "260"}).exit_code, 2);
   EXPECT_EQ(use({"decode", "-1"}).exit_code, 2);
   EXPECT_EQ(use({"decode", "1x"}).exit_code, 2);
-  EXPECT_EQ(use({"decode"}, "1 2 99999999999").exit_code, 2);
+  EXPECT_EQ(use({"decode"}, "1 2 99999999999").exit_code, 3);  // what is read is a file
 }
 
 }  // namespace
