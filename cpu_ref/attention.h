@@ -59,4 +59,14 @@ void attention_backward(HeadView<float> dq, HeadView<float> dk, HeadView<float> 
                         HeadView<const float> q, HeadView<const float> k, HeadView<const float> v,
                         const AttentionProblem& problem, int threads);
 
+// The same on packed tiles of queries and keys, in f32. A thread needs memory for a few rows of
+// scores and a packed head, never for Tq x Tk.
+void attention_forward_fast(HeadView<float> out, float* lse, HeadView<const float> q,
+                            HeadView<const float> k, HeadView<const float> v,
+                            const AttentionProblem& problem, int threads);
+void attention_backward_fast(HeadView<float> dq, HeadView<float> dk, HeadView<float> dv,
+                             HeadView<const float> dout, HeadView<const float> out,
+                             const float* lse, HeadView<const float> q, HeadView<const float> k,
+                             HeadView<const float> v, const AttentionProblem& problem, int threads);
+
 }  // namespace llm::cpu_ref

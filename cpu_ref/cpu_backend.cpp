@@ -4,8 +4,7 @@
 #include <cstring>
 
 #include "base/parallel.h"
-#include "cpu_ref/attention.h"
-#include "cpu_ref/attention_decode.h"
+#include "cpu_ref/attention_arguments.h"
 #include "cpu_ref/checks.h"
 #include "cpu_ref/cross_entropy.h"
 #include "cpu_ref/dropout.h"
@@ -34,87 +33,6 @@ HeadView<const float> heads_of(const Input& input) {
 HeadView<float> heads_of(const Output& output) {
   const Tensor& t = output.tensor();
   return {output.data(), t.stride[0], t.stride[1], t.stride[2]};
-}
-
-// (B, T, heads, D) with a dense last axis.
-void check_heads(std::string_view op, std::string_view name, const Tensor& tensor, int64_t B,
-                 int64_t T, int64_t heads, int64_t D) {
-  LLM_ASSERT(tensor && tensor.rank == 4 && tensor.dim(0) == B && tensor.dim(1) == T &&
-                 tensor.dim(2) == heads && tensor.dim(3) == D && (D == 1 || tensor.stride[3] == 1),
-             "{}: {} is {}, expected ({}, {}, {}, {})", op, name, tensor.describe(), B, T, heads,
-             D);
-}
-
-AttentionProblem attention_problem(const char* op, const Tensor& q, const Tensor& k,
-                                   const Tensor& v, const AttentionOptions& options) {
-  LLM_ASSERT(q.rank == 4 && k.rank == 4, "{}: q is {}, k is {}", op, q.describe(), k.describe());
-  AttentionProblem problem{};
-  problem.B = q.dim(0), problem.Tq = q.dim(1), problem.H = q.dim(2), problem.D = q.dim(3);
-  problem.Tk = k.dim(1), problem.KV = k.dim(2);
-  check_heads(op, "q", q, problem.B, problem.Tq, problem.H, problem.D);
-  check_heads(op, "k", k, problem.B, problem.Tk, problem.KV, problem.D);
-  check_heads(op, "v", v, problem.B, problem.Tk, problem.KV, problem.D);
-  LLM_ASSERT(problem.KV > 0 && problem.H % problem.KV == 0, "{}: {} heads, {} key/value heads", op,
-             problem.H, problem.KV);
-  problem.mask = options.mask;
-  problem.window = options.window;
-  problem.scale = options.scale;
-  LLM_ASSERT(options.mask != MaskKind::window || options.window > 0, "{}: window {}", op,
-             options.window);
-  problem.dropout_rate = options.dropout.rate;
-  LLM_ASSERT(problem.dropout_rate >= 0 && problem.dropout_rate < 1, "{}: dropout {}", op,
-             problem.dropout_rate);
-  if (problem.dropout_rate > 0) {
-    problem.dropout_seed = options.dropout.seed;
-    problem.dropout_site = options.dropout.site;
-    check_vector(op, "sample_ids", options.dropout.sample_ids, DType::i64, problem.B);
-    problem.sample_ids = options.dropout.sample_ids.i64();
-  }
-  LLM_ASSERT(bool(options.query_offsets) == bool(options.key_offsets), "{}: one of two offsets",
-             op);
-  if (options.query_offsets) {
-    problem.sequences = options.query_offsets.size() - 1;
-    LLM_ASSERT(problem.B == 1 && problem.sequences >= 0, "{}: packed rows in a batch of {}", op,
-               problem.B);
-    check_vector(op, "query_offsets", options.query_offsets, DType::i32, problem.sequences + 1);
-    check_vector(op, "key_offsets", options.key_offsets, DType::i32, problem.sequences + 1);
-    problem.query_offsets = options.query_offsets.i32();
-    problem.key_offsets = options.key_offsets.i32();
-    const auto covers = [&](const int32_t* offsets, int64_t length) {
-      for (int64_t n = 0; n < problem.sequences; ++n) {
-        if (offsets[n] > offsets[n + 1]) return false;
-      }
-      return offsets[0] == 0 && offsets[problem.sequences] == length;
-    };
-    LLM_ASSERT(covers(problem.query_offsets, problem.Tq) && covers(problem.key_offsets, problem.Tk),
-               "{}: offsets do not run from 0 to {} and {}", op, problem.Tq, problem.Tk);
-  }
-  return problem;
-}
-
-PagedCache paged_cache(const Tensor& cache, const Tensor& block_table) {
-  return {cache.data,   cache.dtype,       cache.dim(1),      cache.dim(2),
-          cache.dim(3), block_table.i32(), block_table.dim(1)};
-}
-
-void check_cache(const char* op, const Tensor& keys, const Tensor& values, const Tensor& table,
-                 const Tensor& lengths, int64_t B, int64_t T) {
-  LLM_ASSERT(keys.rank == 4 && same_shape(keys, values) && keys.contiguous() &&
-                 values.contiguous() && keys.dtype == values.dtype &&
-                 (keys.dtype == DType::f32 || keys.dtype == DType::bf16),
-             "{}: key cache {}, value cache {}", op, keys.describe(), values.describe());
-  LLM_ASSERT(table.rank == 2 && table.dim(0) == B && table.contiguous(), "{}: block table {}", op,
-             table.describe());
-  check_vector(op, "lengths", lengths, DType::i32, B);
-  for (int64_t b = 0; b < B; ++b) {
-    const int64_t length = lengths.i32()[b], size = keys.dim(1);
-    LLM_ASSERT(length >= T && length <= table.dim(1) * size, "{}: sequence {} has length {}", op, b,
-               length);
-    for (int64_t n = 0; n < (length + size - 1) / size; ++n) {
-      const int64_t block = table.i32()[b * table.dim(1) + n];
-      LLM_ASSERT(block >= 0 && block < keys.dim(0), "{}: sequence {} in block {}", op, b, block);
-    }
-  }
 }
 
 class CpuBackend final : public Backend {
@@ -222,9 +140,33 @@ class CpuBackend final : public Backend {
     check_optional(op, "rstd", rstd, DType::f32, rows);
     const Input x_in(x), weight_in(weight), bias_in(bias);
     const Output out(y);
-    cpu_ref::layernorm_forward(out.data(), mean ? mean.f32() : nullptr, rstd ? rstd.f32() : nullptr,
-                               x_in.data(), weight_in.data(), bias_in.data(), rows, C, epsilon,
-                               threads_);
+    float* means = mean ? mean.f32() : nullptr;
+    float* rstds = rstd ? rstd.f32() : nullptr;
+    if (plain_) {
+      cpu_ref::layernorm_forward(out.data(), means, rstds, x_in.data(), weight_in.data(),
+                                 bias_in.data(), rows, C, epsilon, threads_);
+    } else {
+      layernorm_forward_fast(nullptr, out.data(), means, rstds, x_in.data(), nullptr,
+                             weight_in.data(), bias_in.data(), rows, C, epsilon, threads_);
+    }
+  }
+  void residual_layernorm_forward(Tensor sum, Tensor y, Tensor mean, Tensor rstd, Tensor a,
+                                  Tensor b, Tensor weight, Tensor bias, float epsilon) override {
+    // With bf16 the norm reads the rounded sum: the composition does that.
+    if (plain_ || y.dtype != DType::f32) {
+      return Backend::residual_layernorm_forward(sum, y, mean, rstd, a, b, weight, bias, epsilon);
+    }
+    const char* op = "residual_layernorm_forward";
+    const int64_t rows = a.rows(), C = a.columns();
+    check_alike(op, {y, sum, a, b, weight, bias});
+    for (const Tensor& tensor : {y, sum, a, b}) check_matrix(op, "a row", tensor, rows, C);
+    check_matrix(op, "weight", weight, 1, C);
+    check_optional_size(op, "bias", bias, C);
+    check_optional(op, "mean", mean, DType::f32, rows);
+    check_optional(op, "rstd", rstd, DType::f32, rows);
+    layernorm_forward_fast(sum.f32(), y.f32(), mean ? mean.f32() : nullptr,
+                           rstd ? rstd.f32() : nullptr, a.f32(), b.f32(), weight.f32(),
+                           bias ? bias.f32() : nullptr, rows, C, epsilon, threads_);
   }
   void layernorm_backward(Tensor dx, Tensor dweight, Tensor dbias, Tensor dy, Tensor x, Tensor mean,
                           Tensor rstd, Tensor weight, bool accumulate) override {
@@ -241,9 +183,9 @@ class CpuBackend final : public Backend {
     check_vector(op, "rstd", rstd, DType::f32, rows);
     const Input dy_in(dy), x_in(x), weight_in(weight);
     const Output out(dx, accumulate);
-    cpu_ref::layernorm_backward(
-        out.data(), dweight ? dweight.f32() : nullptr, dbias ? dbias.f32() : nullptr, dy_in.data(),
-        x_in.data(), mean.f32(), rstd.f32(), weight_in.data(), rows, C, accumulate, threads_);
+    const auto body = plain_ ? cpu_ref::layernorm_backward : layernorm_backward_fast;
+    body(out.data(), dweight ? dweight.f32() : nullptr, dbias ? dbias.f32() : nullptr, dy_in.data(),
+         x_in.data(), mean.f32(), rstd.f32(), weight_in.data(), rows, C, accumulate, threads_);
   }
 
   void linear_forward(Tensor y, Tensor x, const Weight& weight, Tensor bias) override {
@@ -260,6 +202,24 @@ class CpuBackend final : public Backend {
     const auto body = plain_ ? cpu_ref::linear_forward : linear_forward_fast;
     body(out.data(), x_in.data(), weight_in.data(), bias_in.data(), rows, in, out_columns,
          threads_);
+  }
+  void linear_gelu_forward(Tensor y, Tensor pre, Tensor x, const Weight& weight,
+                           Tensor bias) override {
+    // With bf16 the GELU reads the rounded product: the composition does that.
+    if (plain_ || y.dtype != DType::f32) {
+      return Backend::linear_gelu_forward(y, pre, x, weight, bias);
+    }
+    const char* op = "linear_gelu_forward";
+    const int64_t rows = x.rows(), in = x.columns(), out_columns = y.columns();
+    check_alike(op, {y, pre, x, weight.data, bias});
+    check_matrix(op, "x", x, rows, in);
+    check_matrix(op, "y", y, rows, out_columns);
+    check_optional_size(op, "pre", pre, rows * out_columns);
+    check_matrix(op, "weight", weight.data, out_columns, in);
+    check_optional_size(op, "bias", bias, out_columns);
+    check_plain_weight(op, weight);
+    linear_gelu_forward_fast(y.f32(), pre ? pre.f32() : nullptr, x.f32(), weight.data.f32(),
+                             bias ? bias.f32() : nullptr, rows, in, out_columns, threads_);
   }
   void linear_backward(Tensor dx, Tensor dweight, Tensor dbias, Tensor dy, Tensor x,
                        const Weight& weight, bool accumulate) override {
@@ -298,7 +258,8 @@ class CpuBackend final : public Backend {
     LLM_ASSERT(y.contiguous(), "gelu_forward: y is {}", y.describe());
     const Input x_in(x);
     const Output out(y);
-    cpu_ref::gelu_forward(out.data(), x_in.data(), y.size(), threads_);
+    (plain_ ? cpu_ref::gelu_forward : gelu_forward_fast)(out.data(), x_in.data(), y.size(),
+                                                         threads_);
   }
   void gelu_backward(Tensor dx, Tensor dy, Tensor x) override {
     check_alike("gelu_backward", {dx, dy, x});
@@ -307,7 +268,8 @@ class CpuBackend final : public Backend {
     LLM_ASSERT(dx.contiguous(), "gelu_backward: dx is {}", dx.describe());
     const Input dy_in(dy), x_in(x);
     const Output out(dx);
-    cpu_ref::gelu_backward(out.data(), dy_in.data(), x_in.data(), dx.size(), threads_);
+    const auto body = plain_ ? cpu_ref::gelu_backward : gelu_backward_fast;
+    body(out.data(), dy_in.data(), x_in.data(), dx.size(), threads_);
   }
 
   void attention_forward(Tensor out, Tensor lse, Tensor q, Tensor k, Tensor v,
@@ -319,8 +281,9 @@ class CpuBackend final : public Backend {
     check_optional(op, "lse", lse, DType::f32, problem.B * problem.H * problem.Tq);
     const Input q_in(q), k_in(k), v_in(v);
     const Output result(out);
-    cpu_ref::attention_forward(heads_of(result), lse ? lse.f32() : nullptr, heads_of(q_in),
-                               heads_of(k_in), heads_of(v_in), problem, threads_);
+    const auto body = plain_ ? cpu_ref::attention_forward : attention_forward_fast;
+    body(heads_of(result), lse ? lse.f32() : nullptr, heads_of(q_in), heads_of(k_in),
+         heads_of(v_in), problem, threads_);
   }
   void attention_backward(Tensor dq, Tensor dk, Tensor dv, Tensor dout, Tensor out, Tensor lse,
                           Tensor q, Tensor k, Tensor v, const AttentionOptions& options) override {
@@ -335,9 +298,9 @@ class CpuBackend final : public Backend {
     check_vector(op, "lse", lse, DType::f32, problem.B * problem.H * problem.Tq);
     const Input dout_in(dout), out_in(out), q_in(q), k_in(k), v_in(v);
     const Output dq_out(dq), dk_out(dk), dv_out(dv);
-    cpu_ref::attention_backward(heads_of(dq_out), heads_of(dk_out), heads_of(dv_out),
-                                heads_of(dout_in), heads_of(out_in), lse.f32(), heads_of(q_in),
-                                heads_of(k_in), heads_of(v_in), problem, threads_);
+    const auto body = plain_ ? cpu_ref::attention_backward : attention_backward_fast;
+    body(heads_of(dq_out), heads_of(dk_out), heads_of(dv_out), heads_of(dout_in), heads_of(out_in),
+         lse.f32(), heads_of(q_in), heads_of(k_in), heads_of(v_in), problem, threads_);
   }
   void attention_decode(Tensor out, Tensor q, Tensor key_cache, Tensor value_cache,
                         Tensor block_table, Tensor lengths, float scale) override {
@@ -379,9 +342,10 @@ class CpuBackend final : public Backend {
     check_vector(op, "sample_ids", dropout.sample_ids, DType::i64, y.dim(0));
     const Input x_in(x);
     const Output out(y);
-    cpu_ref::dropout(out.data(), x_in.data(), dropout.sample_ids.i64(), y.dim(0),
-                     y.dim(0) == 0 ? 0 : y.size() / y.dim(0), dropout.rate, dropout.seed,
-                     dropout.site, threads_);
+    const auto body = plain_ ? cpu_ref::dropout : dropout_fast;
+    body(out.data(), x_in.data(), dropout.sample_ids.i64(), y.dim(0),
+         y.dim(0) == 0 ? 0 : y.size() / y.dim(0), dropout.rate, dropout.seed, dropout.site,
+         threads_);
   }
 
   void cross_entropy_forward(Tensor losses, Tensor logits, Tensor targets, int64_t vocab) override {
@@ -389,8 +353,13 @@ class CpuBackend final : public Backend {
     check_cross_entropy(op, logits, targets, vocab);
     check_vector(op, "losses", losses, DType::f32, logits.rows());
     const Input logits_in(logits);
-    cpu_ref::cross_entropy_forward(losses.f32(), logits_in.data(), targets.i32(), logits.rows(),
-                                   vocab, logits.columns(), threads_);
+    if (plain_) {
+      cpu_ref::cross_entropy_forward(losses.f32(), logits_in.data(), targets.i32(), logits.rows(),
+                                     vocab, logits.columns(), threads_);
+    } else {
+      cross_entropy_fast(losses.f32(), nullptr, logits_in.data(), targets.i32(), logits.rows(),
+                         vocab, logits.columns(), 0, threads_);
+    }
   }
   void cross_entropy_backward(Tensor dlogits, Tensor logits, Tensor targets, int64_t vocab,
                               Tensor gradient_scale) override {
@@ -401,8 +370,28 @@ class CpuBackend final : public Backend {
     check_vector(op, "gradient_scale", gradient_scale, DType::f32, 1);
     const Input logits_in(logits);
     const Output out(dlogits);
-    cpu_ref::cross_entropy_backward(out.data(), logits_in.data(), targets.i32(), logits.rows(),
-                                    vocab, logits.columns(), gradient_scale.f32()[0], threads_);
+    const float scale = gradient_scale.f32()[0];
+    if (plain_) {
+      cpu_ref::cross_entropy_backward(out.data(), logits_in.data(), targets.i32(), logits.rows(),
+                                      vocab, logits.columns(), scale, threads_);
+    } else {
+      cross_entropy_fast(nullptr, out.data(), logits_in.data(), targets.i32(), logits.rows(), vocab,
+                         logits.columns(), scale, threads_);
+    }
+  }
+  void cross_entropy_forward_backward(Tensor losses, Tensor logits, Tensor targets, int64_t vocab,
+                                      Tensor gradient_scale) override {
+    if (plain_) {
+      return Backend::cross_entropy_forward_backward(losses, logits, targets, vocab,
+                                                     gradient_scale);
+    }
+    const char* op = "cross_entropy_forward_backward";
+    check_cross_entropy(op, logits, targets, vocab);
+    check_vector(op, "losses", losses, DType::f32, logits.rows());
+    check_vector(op, "gradient_scale", gradient_scale, DType::f32, 1);
+    const Output out(logits, /*keep=*/true);
+    cross_entropy_fast(losses.f32(), out.data(), out.data(), targets.i32(), logits.rows(), vocab,
+                       logits.columns(), gradient_scale.f32()[0], threads_);
   }
   void accumulate_sum(Tensor out, Tensor x, float factor) override {
     check_vector("accumulate_sum", "out", out, DType::f32, 1);
@@ -413,7 +402,8 @@ class CpuBackend final : public Backend {
   void squared_norm(Tensor out, Tensor x) override {
     check_vector("squared_norm", "out", out, DType::f32, 1);
     check_vector("squared_norm", "x", x, DType::f32, x.size());
-    out.f32()[0] = static_cast<float>(out.f32()[0] + sum_of_squares(x.f32(), x.size(), threads_));
+    const auto body = plain_ ? sum_of_squares : sum_of_squares_fast;
+    out.f32()[0] = static_cast<float>(out.f32()[0] + body(x.f32(), x.size(), threads_));
   }
   void prepare_update(const UpdateState& state, Tensor squared, Tensor loss, Tensor loss_limit,
                       float max_norm) override {
@@ -442,8 +432,9 @@ class CpuBackend final : public Backend {
                          options.beta2,
                          options.epsilon,
                          state.updates.i32()[0]};
-    cpu_ref::adamw_update(params.f32(), low ? low.bf16() : nullptr, m.f32(), v.f32(), grads.f32(),
-                          chunk_decay.f32(), count, kParameterAlignment, step, threads_);
+    const auto body = plain_ ? cpu_ref::adamw_update : adamw_update_fast;
+    body(params.f32(), low ? low.bf16() : nullptr, m.f32(), v.f32(), grads.f32(), chunk_decay.f32(),
+         count, kParameterAlignment, step, threads_);
   }
 
  private:

@@ -16,4 +16,9 @@ void cross_entropy_backward(float* dlogits, const float* logits, const int32_t* 
                             int64_t rows, int64_t vocab, int64_t padded, float gradient_scale,
                             int threads);
 
+// Vectorized: both at once; losses or dlogits may be null.
+void cross_entropy_fast(float* losses, float* dlogits, const float* logits, const int32_t* targets,
+                        int64_t rows, int64_t vocab, int64_t padded, float gradient_scale,
+                        int threads);
+
 }  // namespace llm::cpu_ref

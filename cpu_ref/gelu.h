@@ -9,4 +9,10 @@ void gelu_forward(float* y, const float* x, int64_t count, int threads);  // y m
 void gelu_backward(float* dx, const float* dy, const float* x, int64_t count,
                    int threads);  // dx may be dy
 
+// Vectorized, with the exponential of vector_math.h.
+void gelu_forward_fast(float* y, const float* x, int64_t count, int threads);
+void gelu_backward_fast(float* dx, const float* dy, const float* x, int64_t count, int threads);
+// The body of one thread, for fused ops.
+void gelu_forward_range(float* y, const float* x, int64_t count);
+
 }  // namespace llm::cpu_ref

@@ -19,10 +19,14 @@ void linear_backward_weight(float* dweight, const float* dy, const float* x, int
 // dbias += column sums of dy
 void linear_backward_bias(float* dbias, const float* dy, int64_t rows, int64_t out, int threads);
 
-// The same three products by OpenBLAS, each thread a part of the result. Falls back to the loops
-// above in a build without OpenBLAS.
+// The same by OpenBLAS, each thread a part of the result; few rows (decoding) by dot products with
+// each row of the weight. A build without OpenBLAS falls back to the loops above.
 void linear_forward_fast(float* y, const float* x, const float* weight, const float* bias,
                          int64_t rows, int64_t in, int64_t out, int threads);
+// y = gelu(pre), pre = x weight^T + bias. pre may be null.
+void linear_gelu_forward_fast(float* y, float* pre, const float* x, const float* weight,
+                              const float* bias, int64_t rows, int64_t in, int64_t out,
+                              int threads);
 void linear_backward_input_fast(float* dx, const float* dy, const float* weight, int64_t rows,
                                 int64_t in, int64_t out, bool accumulate, int threads);
 void linear_backward_weight_fast(float* dweight, const float* dy, const float* x, int64_t rows,

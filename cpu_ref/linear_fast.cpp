@@ -1,19 +1,62 @@
 #include <algorithm>
 
+#include "cpu_ref/gelu.h"
 #include "cpu_ref/linear.h"
 #include "cpu_ref/threads.h"
+#include "cpu_ref/vector_math.h"
 
 #ifdef LLM_HAVE_OPENBLAS
 #include <cblas.h>
 #endif
 
 namespace llm::cpu_ref {
-
-#ifdef LLM_HAVE_OPENBLAS
 namespace {
 
-// Each of our threads calls OpenBLAS for its part of the result (the backend tells OpenBLAS to use
-// one thread per call). Threads of its own beside those of OpenMP would fight for the same cores.
+// A rectangle of the result.
+struct Part {
+  int64_t row, rows, column, columns;
+};
+
+// --- Few rows: every weight is read once, so the product is as fast as the memory
+
+constexpr int64_t kFewRows = 4;
+
+// y[r, column] for kRows rows and one column: dot products that share the weight's row.
+template <int kRows>
+void few_rows_column(float* y, const float* x, const float* weight, float bias, int64_t in,
+                     int64_t out) {
+  Floats sum[kRows][2] = {};
+  int64_t c = 0;
+  for (; c + 2 * kLanes <= in; c += 2 * kLanes) {
+    const Floats first = load(weight + c), second = load(weight + c + kLanes);
+    for (int r = 0; r < kRows; ++r) {
+      sum[r][0] += first * load(x + r * in + c);
+      sum[r][1] += second * load(x + r * in + c + kLanes);
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    float total = sum_lanes(sum[r][0] + sum[r][1]);
+    for (int64_t i = c; i < in; ++i) total += weight[i] * x[r * in + i];
+    y[r * out] = total + bias;
+  }
+}
+
+void few_rows_forward(float* y, const float* x, const float* weight, const float* bias, int64_t in,
+                      int64_t out, const Part& part) {
+  using Body = void (*)(float*, const float*, const float*, float, int64_t, int64_t);
+  constexpr Body kBodies[kFewRows] = {few_rows_column<1>, few_rows_column<2>, few_rows_column<3>,
+                                      few_rows_column<4>};
+  const Body body = kBodies[part.rows - 1];
+  for (int64_t o = part.column; o < part.column + part.columns; ++o) {
+    body(y + part.row * out + o, x + part.row * in, weight + o * in, bias ? bias[o] : 0.0f, in,
+         out);
+  }
+}
+
+// --- Many rows: OpenBLAS. Each of our threads calls it for its part of the result (the backend
+// tells it to use one thread per call): threads of its own beside those of OpenMP would fight for
+// the same cores.
+
 // Parts start at multiples of this many rows or columns, so that no tile of a kernel is cut.
 constexpr int64_t kTile = 48;
 constexpr int64_t kProductGrain = 1 << 16;  // multiply-adds that are worth a thread
@@ -22,71 +65,95 @@ int useful_threads(int64_t products, int threads) {
   return static_cast<int>(std::clamp<int64_t>(products / kProductGrain, 1, threads));
 }
 
+// Splits a (rows, columns) result along its longer side.
 template <typename Body>
-void parallel_tiles(int64_t count, int threads, const Body& body) {
-  const int64_t tiles = (count + kTile - 1) / kTile;
-  parallel_ranges(tiles, threads, 1, [&](int64_t begin, int64_t end) {
-    body(begin * kTile, std::min(count, end * kTile));
-  });
+void parallel_parts(int64_t rows, int64_t columns, int64_t depth, int threads, const Body& body) {
+  if (rows == 0 || columns == 0) return;
+  const int64_t length = std::max(rows, columns);
+  const int64_t tiles = (length + kTile - 1) / kTile;
+  parallel_ranges(tiles, useful_threads(rows * columns * depth, threads), 1,
+                  [&](int64_t begin, int64_t end) {
+                    const int64_t at = begin * kTile, count = std::min(length, end * kTile) - at;
+                    body(rows >= columns ? Part{at, count, 0, columns} : Part{0, rows, at, count});
+                  });
 }
 
+#ifdef LLM_HAVE_OPENBLAS
+
 int size(int64_t value) { return static_cast<int>(value); }
+
+void many_rows_forward(float* y, const float* x, const float* weight, const float* bias, int64_t in,
+                       int64_t out, const Part& part) {
+  if (bias) {
+    for (int64_t r = part.row; r < part.row + part.rows; ++r) {
+      std::copy_n(bias + part.column, part.columns, y + r * out + part.column);
+    }
+  }
+  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, size(part.rows), size(part.columns),
+              size(in), 1.0f, x + part.row * in, size(in), weight + part.column * in, size(in),
+              bias ? 1.0f : 0.0f, y + part.row * out + part.column, size(out));
+}
+
+#else
+
+void many_rows_forward(float* y, const float* x, const float* weight, const float* bias, int64_t in,
+                       int64_t out, const Part& part) {
+  for (int64_t row = 0; row < part.rows; row += kFewRows) {
+    few_rows_forward(
+        y, x, weight, bias, in, out,
+        {part.row + row, std::min(kFewRows, part.rows - row), part.column, part.columns});
+  }
+}
+
+#endif
+
+void forward_part(float* y, const float* x, const float* weight, const float* bias, int64_t in,
+                  int64_t out, const Part& part) {
+  (part.rows <= kFewRows ? few_rows_forward : many_rows_forward)(y, x, weight, bias, in, out, part);
+}
 
 }  // namespace
 
 void linear_forward_fast(float* y, const float* x, const float* weight, const float* bias,
                          int64_t rows, int64_t in, int64_t out, int threads) {
-  const auto part = [&](int64_t row, int64_t row_count, int64_t column, int64_t column_count) {
-    if (bias) {
-      for (int64_t r = row; r < row + row_count; ++r) {
-        std::copy_n(bias + column, column_count, y + r * out + column);
-      }
-    }
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, size(row_count), size(column_count),
-                size(in), 1.0f, x + row * in, size(in), weight + column * in, size(in),
-                bias ? 1.0f : 0.0f, y + row * out + column, size(out));
-  };
-  const int used = useful_threads(rows * in * out, threads);
-  if (rows >= out) {
-    parallel_tiles(rows, used,
-                   [&](int64_t begin, int64_t end) { part(begin, end - begin, 0, out); });
-  } else {
-    parallel_tiles(out, used,
-                   [&](int64_t begin, int64_t end) { part(0, rows, begin, end - begin); });
-  }
+  parallel_parts(rows, out, in, threads,
+                 [&](const Part& part) { forward_part(y, x, weight, bias, in, out, part); });
 }
+
+void linear_gelu_forward_fast(float* y, float* pre, const float* x, const float* weight,
+                              const float* bias, int64_t rows, int64_t in, int64_t out,
+                              int threads) {
+  float* before = pre ? pre : y;
+  parallel_parts(rows, out, in, threads, [&](const Part& part) {
+    forward_part(before, x, weight, bias, in, out, part);
+    for (int64_t r = part.row; r < part.row + part.rows; ++r) {
+      const int64_t at = r * out + part.column;
+      gelu_forward_range(y + at, before + at, part.columns);
+    }
+  });
+}
+
+#ifdef LLM_HAVE_OPENBLAS
 
 void linear_backward_input_fast(float* dx, const float* dy, const float* weight, int64_t rows,
                                 int64_t in, int64_t out, bool accumulate, int threads) {
-  const auto part = [&](int64_t row, int64_t row_count, int64_t column, int64_t column_count) {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, size(row_count), size(column_count),
-                size(out), 1.0f, dy + row * out, size(out), weight + column, size(in),
-                accumulate ? 1.0f : 0.0f, dx + row * in + column, size(in));
-  };
-  const int used = useful_threads(rows * in * out, threads);
-  if (rows >= in) {
-    parallel_tiles(rows, used,
-                   [&](int64_t begin, int64_t end) { part(begin, end - begin, 0, in); });
-  } else {
-    parallel_tiles(in, used,
-                   [&](int64_t begin, int64_t end) { part(0, rows, begin, end - begin); });
-  }
+  parallel_parts(rows, in, out, threads, [&](const Part& part) {
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, size(part.rows), size(part.columns),
+                size(out), 1.0f, dy + part.row * out, size(out), weight + part.column, size(in),
+                accumulate ? 1.0f : 0.0f, dx + part.row * in + part.column, size(in));
+  });
 }
 
 void linear_backward_weight_fast(float* dweight, const float* dy, const float* x, int64_t rows,
                                  int64_t in, int64_t out, int threads) {
-  parallel_tiles(out, useful_threads(rows * in * out, threads), [&](int64_t begin, int64_t end) {
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, size(end - begin), size(in), size(rows),
-                1.0f, dy + begin, size(out), x, size(in), 1.0f, dweight + begin * in, size(in));
+  parallel_parts(out, in, rows, threads, [&](const Part& part) {
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, size(part.rows), size(part.columns),
+                size(rows), 1.0f, dy + part.row, size(out), x + part.column, size(in), 1.0f,
+                dweight + part.row * in + part.column, size(in));
   });
 }
 
 #else
-
-void linear_forward_fast(float* y, const float* x, const float* weight, const float* bias,
-                         int64_t rows, int64_t in, int64_t out, int threads) {
-  linear_forward(y, x, weight, bias, rows, in, out, threads);
-}
 
 void linear_backward_input_fast(float* dx, const float* dy, const float* weight, int64_t rows,
                                 int64_t in, int64_t out, bool accumulate, int threads) {

@@ -22,4 +22,10 @@ void adamw_update(float* params, uint16_t* low, float* m, float* v, const float*
                   const float* chunk_decay, int64_t count, int64_t chunk, const AdamWStep& step,
                   int threads);
 
+// Vectorized; squares and moments in f32, sums of squares in f64 lanes.
+double sum_of_squares_fast(const float* x, int64_t count, int threads);
+void adamw_update_fast(float* params, uint16_t* low, float* m, float* v, const float* grads,
+                       const float* chunk_decay, int64_t count, int64_t chunk,
+                       const AdamWStep& step, int threads);
+
 }  // namespace llm::cpu_ref

@@ -34,19 +34,31 @@ void parallel_ranges(int64_t count, int threads, int64_t grain, const Body& body
   body(int64_t{0}, count);
 }
 
-// Calls body(i) for each i in [0, count); the threads take the next i as they become free. For
-// pieces of unlike size.
-template <typename Body>
-void parallel_items(int64_t count, int threads, const Body& body) {
+// Calls body(i, scratch) for each i in [0, count); the threads take the next i as they become free.
+// For pieces of unlike size. Each thread makes its own scratch once.
+template <typename MakeScratch, typename Body>
+void parallel_items(int64_t count, int threads, const MakeScratch& make_scratch, const Body& body) {
 #ifdef _OPENMP
   if (threads > 1 && count > 1) {
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-    for (int64_t i = 0; i < count; ++i) body(i);
+    const int used = static_cast<int>(std::min<int64_t>(threads, count));
+#pragma omp parallel num_threads(used)
+    {
+      auto scratch = make_scratch();
+#pragma omp for schedule(dynamic, 1)
+      for (int64_t i = 0; i < count; ++i) body(i, scratch);
+    }
     return;
   }
 #endif
   static_cast<void>(threads);
-  for (int64_t i = 0; i < count; ++i) body(i);
+  if (count <= 0) return;
+  auto scratch = make_scratch();
+  for (int64_t i = 0; i < count; ++i) body(i, scratch);
+}
+template <typename Body>
+void parallel_items(int64_t count, int threads, const Body& body) {
+  parallel_items(
+      count, threads, [] { return 0; }, [&](int64_t i, int) { body(i); });
 }
 
 // Rows of about this many elements in total are worth a thread of their own.

@@ -1,0 +1,96 @@
+#include "cpu_ref/attention_arguments.h"
+
+#include "base/error.h"
+#include "cpu_ref/checks.h"
+
+namespace llm::cpu_ref {
+
+void check_heads(const char* op, const char* name, const Tensor& tensor, int64_t B, int64_t T,
+                 int64_t heads, int64_t D) {
+  LLM_ASSERT(tensor && tensor.rank == 4 && tensor.dim(0) == B && tensor.dim(1) == T &&
+                 tensor.dim(2) == heads && tensor.dim(3) == D && (D == 1 || tensor.stride[3] == 1),
+             "{}: {} is {}, expected ({}, {}, {}, {})", op, name, tensor.describe(), B, T, heads,
+             D);
+}
+
+namespace {
+
+// Packed rows: offsets from 0 to the lengths.
+void set_offsets(const char* op, AttentionProblem& problem, const AttentionOptions& options) {
+  LLM_ASSERT(bool(options.query_offsets) == bool(options.key_offsets), "{}: one of two offsets",
+             op);
+  if (!options.query_offsets) return;
+  problem.sequences = options.query_offsets.size() - 1;
+  LLM_ASSERT(problem.B == 1 && problem.sequences >= 0, "{}: packed rows in a batch of {}", op,
+             problem.B);
+  check_vector(op, "query_offsets", options.query_offsets, DType::i32, problem.sequences + 1);
+  check_vector(op, "key_offsets", options.key_offsets, DType::i32, problem.sequences + 1);
+  problem.query_offsets = options.query_offsets.i32();
+  problem.key_offsets = options.key_offsets.i32();
+  const auto covers = [&](const int32_t* offsets, int64_t length) {
+    for (int64_t n = 0; n < problem.sequences; ++n) {
+      if (offsets[n] > offsets[n + 1]) return false;
+    }
+    return offsets[0] == 0 && offsets[problem.sequences] == length;
+  };
+  LLM_ASSERT(covers(problem.query_offsets, problem.Tq) && covers(problem.key_offsets, problem.Tk),
+             "{}: offsets do not run from 0 to {} and {}", op, problem.Tq, problem.Tk);
+}
+
+}  // namespace
+
+AttentionProblem attention_problem(const char* op, const Tensor& q, const Tensor& k,
+                                   const Tensor& v, const AttentionOptions& options) {
+  LLM_ASSERT(q.rank == 4 && k.rank == 4, "{}: q is {}, k is {}", op, q.describe(), k.describe());
+  AttentionProblem problem{};
+  problem.B = q.dim(0), problem.Tq = q.dim(1), problem.H = q.dim(2), problem.D = q.dim(3);
+  problem.Tk = k.dim(1), problem.KV = k.dim(2);
+  check_heads(op, "q", q, problem.B, problem.Tq, problem.H, problem.D);
+  check_heads(op, "k", k, problem.B, problem.Tk, problem.KV, problem.D);
+  check_heads(op, "v", v, problem.B, problem.Tk, problem.KV, problem.D);
+  LLM_ASSERT(problem.KV > 0 && problem.H % problem.KV == 0, "{}: {} heads, {} key/value heads", op,
+             problem.H, problem.KV);
+  problem.mask = options.mask;
+  problem.window = options.window;
+  problem.scale = options.scale;
+  LLM_ASSERT(options.mask != MaskKind::window || options.window > 0, "{}: window {}", op,
+             options.window);
+  problem.dropout_rate = options.dropout.rate;
+  LLM_ASSERT(problem.dropout_rate >= 0 && problem.dropout_rate < 1, "{}: dropout {}", op,
+             problem.dropout_rate);
+  if (problem.dropout_rate > 0) {
+    problem.dropout_seed = options.dropout.seed;
+    problem.dropout_site = options.dropout.site;
+    check_vector(op, "sample_ids", options.dropout.sample_ids, DType::i64, problem.B);
+    problem.sample_ids = options.dropout.sample_ids.i64();
+  }
+  set_offsets(op, problem, options);
+  return problem;
+}
+
+PagedCache paged_cache(const Tensor& cache, const Tensor& block_table) {
+  return {cache.data,   cache.dtype,       cache.dim(1),      cache.dim(2),
+          cache.dim(3), block_table.i32(), block_table.dim(1)};
+}
+
+void check_cache(const char* op, const Tensor& keys, const Tensor& values, const Tensor& table,
+                 const Tensor& lengths, int64_t B, int64_t T) {
+  LLM_ASSERT(keys.rank == 4 && same_shape(keys, values) && keys.contiguous() &&
+                 values.contiguous() && keys.dtype == values.dtype &&
+                 (keys.dtype == DType::f32 || keys.dtype == DType::bf16),
+             "{}: key cache {}, value cache {}", op, keys.describe(), values.describe());
+  LLM_ASSERT(table.rank == 2 && table.dim(0) == B && table.contiguous(), "{}: block table {}", op,
+             table.describe());
+  check_vector(op, "lengths", lengths, DType::i32, B);
+  for (int64_t b = 0; b < B; ++b) {
+    const int64_t length = lengths.i32()[b], size = keys.dim(1);
+    LLM_ASSERT(length >= T && length <= table.dim(1) * size, "{}: sequence {} has length {}", op, b,
+               length);
+    for (int64_t n = 0; n < (length + size - 1) / size; ++n) {
+      const int64_t block = table.i32()[b * table.dim(1) + n];
+      LLM_ASSERT(block >= 0 && block < keys.dim(0), "{}: sequence {} in block {}", op, b, block);
+    }
+  }
+}
+
+}  // namespace llm::cpu_ref

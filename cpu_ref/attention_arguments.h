@@ -1,0 +1,21 @@
+// From the tensors of the attention ops to what their bodies take; asserts that they fit.
+#pragma once
+
+#include "cpu_ref/attention.h"
+#include "cpu_ref/attention_decode.h"
+
+namespace llm::cpu_ref {
+
+// A (B, T, heads, D) tensor with a dense last axis.
+void check_heads(const char* op, const char* name, const Tensor& tensor, int64_t B, int64_t T,
+                 int64_t heads, int64_t D);
+
+AttentionProblem attention_problem(const char* op, const Tensor& q, const Tensor& k,
+                                   const Tensor& v, const AttentionOptions& options);
+
+// T: new positions per sequence, which its length includes.
+void check_cache(const char* op, const Tensor& keys, const Tensor& values, const Tensor& table,
+                 const Tensor& lengths, int64_t B, int64_t T);
+PagedCache paged_cache(const Tensor& cache, const Tensor& block_table);
+
+}  // namespace llm::cpu_ref

@@ -1,0 +1,191 @@
+#include <algorithm>
+
+#include "support/op_check.h"
+
+namespace llm::test {
+namespace {
+
+struct Case {
+  int64_t rows, in, out;
+  DType dtype;
+  bool bias, accumulate;
+  std::string name() const {
+    return fmt::format("{} {}x{}x{}{}{}", dtype_name(dtype), rows, in, out, bias ? " bias" : "",
+                       accumulate ? " accumulate" : "");
+  }
+};
+
+std::vector<Case> shape_grid() {
+  std::vector<Case> cases;
+  const int64_t shapes[][3] = {{1, 1, 1},    {1, 7, 3},     {2, 16, 5},    {3, 17, 31},
+                               {4, 33, 8},   {5, 64, 47},   {7, 13, 49},   {47, 19, 11},
+                               {49, 48, 96}, {97, 128, 65}, {1, 768, 130}, {64, 128, 384}};
+  for (const auto& [rows, in, out] : shapes) {
+    for (DType dtype : {DType::f32, DType::bf16}) {
+      cases.push_back({rows, in, out, dtype, true, false});
+      cases.push_back({rows, in, out, dtype, false, true});
+    }
+  }
+  return cases;
+}
+
+Bounds bounds_of(const Case& each) {
+  // The rounding error of an f32 sum of n terms of size 1 grows like n (measured: 5e-8 n at worst).
+  const double absolute = 1e-7 * static_cast<double>(std::max({each.rows, each.in, each.out}));
+  return each.dtype == DType::f32 ? Bounds{1e-6, 2e-6, 1e-6 + absolute, 2e-6}
+                                  : Bounds{1e-3, 6e-3, 1e-4, 8e-3};
+}
+
+Results run_forward(Backend& backend, const Case& each) {
+  Workbench bench(backend, each.name());
+  const Tensor x = bench.random("x", each.dtype, {each.rows, each.in});
+  Weight weight;
+  weight.data = bench.random("weight", each.dtype, {each.out, each.in});
+  const Tensor bias = each.bias ? bench.random("bias", each.dtype, {each.out}) : Tensor();
+  backend.linear_forward(bench.output("y", each.dtype, {each.rows, each.out}), x, weight, bias);
+  return bench.finish();
+}
+
+Results run_gelu_forward(Backend& backend, const Case& each) {
+  Workbench bench(backend, each.name());
+  const Tensor x = bench.random("x", each.dtype, {each.rows, each.in});
+  Weight weight;
+  weight.data = bench.random("weight", each.dtype, {each.out, each.in});
+  const Tensor bias = each.bias ? bench.random("bias", each.dtype, {each.out}) : Tensor();
+  const Shape shape{each.rows, each.out};
+  backend.linear_gelu_forward(bench.output("y", each.dtype, shape),
+                              bench.output("pre", each.dtype, shape), x, weight, bias);
+  backend.linear_gelu_forward(bench.output("y of inference", each.dtype, shape), {}, x, weight,
+                              bias);
+  return bench.finish();
+}
+
+Results run_backward(Backend& backend, const Case& each) {
+  Workbench bench(backend, each.name());
+  const Shape in_shape{each.rows, each.in};
+  const Tensor x = bench.random("x", each.dtype, in_shape);
+  const Tensor dy = bench.random("dy", each.dtype, {each.rows, each.out});
+  Weight weight;
+  weight.data = bench.random("weight", each.dtype, {each.out, each.in});
+  const Tensor dx = each.accumulate ? bench.changed(bench.random("dx", each.dtype, in_shape))
+                                    : bench.output("dx", each.dtype, in_shape);
+  const Tensor dweight = bench.changed(bench.random("dweight", DType::f32, {each.out, each.in}));
+  Tensor dbias;
+  if (each.bias) dbias = bench.changed(bench.random("dbias", DType::f32, {each.out}));
+  backend.linear_backward(dx, dweight, dbias, dy, x, weight, each.accumulate);
+  return bench.finish();
+}
+
+TEST(Linear, GoldenValues) {
+  const Bounds bounds{1e-6, 2e-6, 2e-6, 2e-6};
+  for (const std::string& name : golden_cases("ops_linear")) {
+    const Golden golden("ops_linear", name);
+    for (const auto& [label, backend] : all_backends()) {
+      Workbench bench(*backend, name);
+      const Tensor x = golden.input(bench, "x"), bias = golden.input(bench, "bias");
+      const Tensor dy = golden.input(bench, "dy");
+      Weight weight;
+      weight.data = golden.input(bench, "weight");
+      const Shape& out_shape = golden.shape("y");
+      backend->linear_forward(bench.output("y", DType::f32, out_shape), x, weight, bias);
+      backend->linear_gelu_forward(bench.output("gelu", DType::f32, out_shape), {}, x, weight,
+                                   bias);
+      const auto zeros = [&](const char* tensor, const char* like) {
+        const std::vector<double> none(golden.values(like).size());
+        return bench.changed(bench.input(tensor, DType::f32, golden.shape(like), none));
+      };
+      backend->linear_backward(bench.output("dx", DType::f32, golden.shape("x")),
+                               zeros("dweight", "weight"), zeros("dbias", "bias"), dy, x, weight,
+                               false);
+      const Results results = bench.finish();
+      for (const char* tensor : {"y", "gelu", "dx", "dweight", "dbias"}) {
+        golden.expect(label + " " + name, results, tensor, bounds);
+      }
+    }
+  }
+}
+
+TEST(Linear, ForwardAsThePlainLoops) { check_cases<Case>(shape_grid(), run_forward, bounds_of); }
+TEST(Linear, BackwardAsThePlainLoops) { check_cases<Case>(shape_grid(), run_backward, bounds_of); }
+TEST(Linear, FusedGeluAsThePlainLoops) {
+  check_cases<Case>(shape_grid(), run_gelu_forward, bounds_of);
+}
+
+TEST(Linear, AModelsOwnShapes) {
+  const std::vector<Case> cases = {{256, 768, 768, DType::f32, true, false},
+                                   {96, 128, 512, DType::f32, true, false}};
+  check_cases<Case>(cases, run_forward, bounds_of, 3);
+  check_cases<Case>(cases, run_backward, bounds_of, 3);
+}
+
+// The fused op is defined as the product and then the GELU of what was stored.
+TEST(Linear, FusedGeluIsTheComposition) {
+  for (DType dtype : {DType::f32, DType::bf16}) {
+    const Case each{11, 20, 37, dtype, true, false};
+    for (const auto& [label, backend] : all_backends()) {
+      const Results fused = run_gelu_forward(*backend, each);
+      Workbench bench(*backend, "composition");
+      const std::vector<double>& pre = result_named(fused, "pre").values;
+      backend->gelu_forward(bench.output("y", dtype, {11, 37}),
+                            bench.input("pre", dtype, {11, 37}, pre));
+      EXPECT_EQ(bench.finish()[0].values, result_named(fused, "y").values) << label;
+      EXPECT_EQ(run_forward(*backend, each)[0].values, pre) << label;
+    }
+  }
+}
+
+TEST(Linear, EachGradientAlone) {
+  const Case each{10, 12, 14, DType::f32, true, false};
+  for (const auto& [label, backend] : all_backends()) {
+    const Results whole = run_backward(*backend, each);
+    for (const std::string only : {"dx", "dweight", "dbias"}) {
+      Workbench bench(*backend, each.name());
+      Weight weight;
+      weight.data = bench.random("weight", DType::f32, {14, 12});
+      const Tensor x = bench.random("x", DType::f32, {10, 12});
+      const Tensor dy = bench.random("dy", DType::f32, {10, 14});
+      Tensor dx, dweight, dbias;
+      if (only == "dx") dx = bench.output("dx", DType::f32, {10, 12});
+      if (only == "dweight") {
+        dweight = bench.changed(bench.random("dweight", DType::f32, {14, 12}));
+      }
+      if (only == "dbias") dbias = bench.changed(bench.random("dbias", DType::f32, {14}));
+      backend->linear_backward(dx, dweight, dbias, dy, x, weight, false);
+      EXPECT_EQ(bench.finish()[0].values, result_named(whole, only).values) << label << " " << only;
+    }
+  }
+}
+
+TEST(Linear, BackwardAgainstCentralDifferences) {
+  const Case each{3, 4, 5, DType::f32, true, false};
+  const auto values = [&](const char* name, int64_t count) {
+    return random_values(each.name(), name, count);
+  };
+  const auto x = values("x", 12), weight = values("weight", 20), dy = values("dy", 15);
+  const auto bias = values("bias", 5);
+  const auto loss = [&](std::span<const double> a, std::span<const double> w,
+                        std::span<const double> b) {
+    double sum = 0;
+    for (size_t row = 0; row < 3; ++row) {
+      for (size_t o = 0; o < 5; ++o) {
+        sum += dy[row * 5 + o] * (b[o] + dot(a.subspan(row * 4, 4), w.subspan(o * 4, 4)));
+      }
+    }
+    return sum;
+  };
+  const auto dx = central_differences(x, [&](auto v) { return loss(v, weight, bias); });
+  auto dweight = central_differences(weight, [&](auto v) { return loss(x, v, bias); });
+  auto dbias = central_differences(bias, [&](auto v) { return loss(x, weight, v); });
+  const auto old_weight = values("dweight", 20), old_bias = values("dbias", 5);
+  for (size_t i = 0; i < 20; ++i) dweight[i] += old_weight[i];
+  for (size_t i = 0; i < 5; ++i) dbias[i] += old_bias[i];
+  for (const auto& [label, backend] : all_backends()) {
+    const Results results = run_backward(*backend, each);
+    expect_close(label, result_named(results, "dx").values, dx, 4, kF32Bounds);
+    expect_close(label, result_named(results, "dweight").values, dweight, 4, kF32Bounds);
+    expect_close(label, result_named(results, "dbias").values, dbias, 5, kF32Bounds);
+  }
+}
+
+}  // namespace
+}  // namespace llm::test
