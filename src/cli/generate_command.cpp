@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <limits>
 #include <map>
 #include <memory>
 #include <string>
@@ -23,7 +24,7 @@ constexpr size_t kMaxPromptBytes = 64 << 20;
 struct Arguments {
   std::string model, prompt, prompt_file, tokenizer, tokenizer_dir, device, overflow = "stop";
   GenerateOptions options;
-  int64_t num_samples = 1;
+  int64_t num_samples = 1, seed = 42;
   bool allow_special = false, echo = true, json = false;
 };
 
@@ -219,6 +220,7 @@ void generate(Arguments arguments) {
   }
   GenerateOptions& options = arguments.options;
   options.overflow = arguments.overflow == "slide" ? ContextOverflow::slide : ContextOverflow::stop;
+  options.seed = static_cast<uint64_t>(arguments.seed);
   validate(options.sampler);
 
   const fs::path folder = resolve_model_folder(arguments.model);
@@ -263,7 +265,10 @@ void add_sampling_options(CLI::App& command, Arguments& arguments) {
       ->check(CLI::Range(1, 100'000))
       ->type_name("N")
       ->group(group);
-  command.add_option("--seed", options.seed, "the same seed gives the same text")->group(group);
+  command.add_option("--seed", arguments.seed, "the same seed gives the same text")
+      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()))
+      ->type_name("N")
+      ->group(group);
 }
 
 void add_ending_options(CLI::App& command, Arguments& arguments) {

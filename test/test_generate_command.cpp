@@ -1,0 +1,151 @@
+// llm generate and llm inspect as people and scripts call them.
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "base/json.h"
+#include "cpu_ref/cpu_backend.h"
+#include "support/small_model.h"
+#include "support/subprocess.h"
+#include "support/temporary_directory.h"
+#include "weights/model_folder.h"
+
+namespace llm {
+namespace {
+
+using test::ProcessOptions;
+using test::ProcessResult;
+using test::run_llm;
+
+class GenerateCommand : public testing::Test {
+ protected:
+  GenerateCommand() {
+    ModelConfig config = test::golden_config();
+    config.vocab_size = 257;
+    const auto backend = make_cpu_backend();
+    Gpt model(*backend, config, {});
+    test::fill_golden_weights(model);
+    write_model_folder(model_, model, make_byte_tokenizer().get());
+  }
+  ProcessResult generate(std::vector<std::string> arguments, const std::string& input = {}) {
+    arguments.insert(arguments.begin(), {"generate", model_.string()});
+    ProcessOptions options;
+    options.input = input;
+    return run_llm(arguments, options);
+  }
+  static Json last_line(const std::string& out) {
+    const size_t begin = out.rfind('\n', out.size() - 2);
+    return parse_json(out.substr(begin == std::string::npos ? 0 : begin + 1), "stdout");
+  }
+
+  test::TemporaryDirectory directory_;
+  fs::path model_ = directory_ / "model";
+};
+
+TEST_F(GenerateCommand, PrintsThePromptAndItsContinuation) {
+  const ProcessResult result = generate({"-p", "ab", "-n", "5", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_TRUE(result.out.starts_with("ab"));
+  EXPECT_NE(result.err.find("tok/s"), std::string::npos);
+  const Json json = last_line(result.out);
+  EXPECT_EQ(json["prompt_ids"], Json({'a', 'b'}));
+  EXPECT_EQ(json["ids"].size(), 5u);
+  EXPECT_EQ(json["finish_reason"], "length");
+  EXPECT_GT(json["prefill_tokens_per_second"].get<double>(), 0);
+  EXPECT_GT(json["decode_tokens_per_second"].get<double>(), 0);
+}
+
+TEST_F(GenerateCommand, TheSameTextFromEveryWayToGiveThePrompt) {
+  std::ofstream(directory_ / "prompt.txt") << "some prompt";
+  const std::vector<std::string> common = {"-n", "12", "--seed", "9", "--temperature", "1"};
+  const auto with = [&](std::vector<std::string> arguments, const std::string& input = {}) {
+    arguments.insert(arguments.end(), common.begin(), common.end());
+    const ProcessResult result = generate(arguments, input);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return result.out;
+  };
+  const std::string text = with({"-p", "some prompt"});
+  EXPECT_GT(text.size(), 11u);
+  EXPECT_EQ(with({"--prompt-file", (directory_ / "prompt.txt").string()}), text);
+  EXPECT_EQ(with({"--prompt-file", "-"}, "some prompt"), text);
+  EXPECT_EQ(with({"-p", "some prompt", "--no-echo"}), text.substr(11));
+}
+
+TEST_F(GenerateCommand, SeveralSamplesComeOneBehindTheOther) {
+  const ProcessResult result =
+      generate({"-p", "x", "-n", "6", "--num-samples", "3", "--json", "--logprobs", "2"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const size_t second = result.out.find("--- sample 2 of 3 ---\nx");
+  EXPECT_NE(second, std::string::npos);
+  EXPECT_LT(second, result.out.find("--- sample 3 of 3 ---\nx"));
+  const Json json = last_line(result.out);
+  EXPECT_EQ(json["samples"].size(), 3u);
+  EXPECT_EQ(json["samples"][0]["ids"], json["ids"]);
+  EXPECT_EQ(json["logprobs"].size(), json["ids"].size());
+  EXPECT_EQ(json["logprobs"][0]["top"].size(), 2u);
+}
+
+TEST_F(GenerateCommand, AFullContextStopsWithAMessageOrSlides) {
+  const std::vector<std::string> common = {"-p", "x", "-n", "50", "--ignore-end-of-text", "--json"};
+  ProcessResult result = generate(common);
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(last_line(result.out)["finish_reason"], "context");
+  EXPECT_NE(result.err.find("--context-overflow slide"), std::string::npos);
+  std::vector<std::string> slide = common;
+  slide.insert(slide.end(), {"--context-overflow", "slide"});
+  result = generate(slide);
+  EXPECT_EQ(last_line(result.out)["ids"].size(), 50u);
+}
+
+TEST_F(GenerateCommand, WrongCommandLinesAndInputsHaveTheirExitCodes) {
+  struct Case {
+    int exit_code;
+    std::vector<std::string> arguments;
+    const char* message;
+  };
+  const std::string absent = (directory_ / "absent").string();
+  const std::string letters(40, 'a');
+  const std::vector<Case> cases = {
+      {2, {"--temperature", "-1"}, "--temperature"},
+      {2, {"--temperature", "nan"}, "--temperature"},
+      {2, {"--temperature", "warm"}, "--temperature"},
+      {2, {"--top-p", "0"}, "--top-p"},
+      {2, {"--top-k", "-1"}, "--top-k"},
+      {2, {"--min-p", "2"}, "--min-p"},
+      {2, {"--repetition-penalty", "0"}, "--repetition-penalty"},
+      {2, {"-n", "0"}, "--tokens"},
+      {2, {"-n", "99999999999999999999"}, "--tokens"},
+      {2, {"--num-samples", "0"}, "--num-samples"},
+      {2, {"--seed", "-1"}, "--seed"},
+      {2, {"--context-overflow", "wrap"}, "--context-overflow"},
+      {2, {"--device", "tpu"}, "--device"},
+      {6, {"--device", "cuda:0"}, "--device cpu"},
+      {2, {"-p", letters}, "40 tokens"},
+      {2, {"-p", "a", "--prompt-file", "b"}, "--prompt"},
+      {2, {"--no-such-option"}, "--no-such-option"},
+      {3, {"--prompt-file", absent}, "absent"},
+      {2, {"--tokenizer", absent}, "absent"},
+  };
+  for (const Case& wrong : cases) {
+    const ProcessResult result = generate(wrong.arguments);
+    EXPECT_EQ(result.exit_code, wrong.exit_code) << wrong.arguments[0] << ": " << result.err;
+    EXPECT_NE(result.err.find(wrong.message), std::string::npos) << result.err;
+    EXPECT_EQ(result.out, "") << wrong.arguments[0];
+  }
+  EXPECT_EQ(generate({"--prompt-file", "-"}, letters).exit_code, 3);
+}
+
+TEST_F(GenerateCommand, InspectShowsConfigAndTensors) {
+  const ProcessResult text = run_llm({"inspect", model_.string()});
+  EXPECT_EQ(text.exit_code, 0) << text.err;
+  EXPECT_NE(text.out.find("transformer.h.1.attn.c_attn.weight"), std::string::npos);
+  const ProcessResult result = run_llm({"inspect", model_.string(), "--json"});
+  ASSERT_EQ(result.exit_code, 0);
+  const Json json = last_line(result.out);
+  EXPECT_EQ(json["parameters"], parameter_count(read_model_config(model_)));
+  EXPECT_EQ(json["tensors"].size(), 28u);
+  EXPECT_EQ(run_llm({"inspect", (directory_ / "absent").string()}).exit_code, 3);
+}
+
+}  // namespace
+}  // namespace llm
