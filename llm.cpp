@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/progress.h"
 #include "cli/commands.h"
+#include "cli/help_formatter.h"
 
 namespace {
 
@@ -55,8 +56,12 @@ std::string problem_of(const CLI::ParseError& error, const CLI::App& app) {
   const CLI::App& command = named_command(app, name);
   const std::vector<std::string> rest = command.remaining();
   const bool wants_command = command.get_require_subcommand_min() > 0;
-  if (!wants_command || rest.empty() || rest.front().starts_with('-')) return error.what();
-  return fmt::format("\"{}\" is no command of {}", rest.front(), name);
+  if (wants_command && !rest.empty() && !rest.front().starts_with('-')) {
+    return fmt::format("\"{}\" is no command of {}", rest.front(), name);
+  }
+  const std::string problem = error.what();
+  const size_t twice = problem.find("At Most 1 required but received");
+  return twice == std::string::npos ? problem : problem.substr(0, twice) + "given more than once";
 }
 
 int run(int argc, char** argv) {
@@ -67,7 +72,7 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", "llm " LLM_VERSION);
   app.require_subcommand(1);
   app.option_defaults()->always_capture_default();
-  app.get_formatter()->column_width(36);
+  app.formatter(llm::make_help_formatter());
 
   llm::add_data_command(app);
   llm::add_tokenizer_command(app);

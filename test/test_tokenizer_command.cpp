@@ -51,6 +51,25 @@ TEST_F(TokenizerCommand, TrainsEncodesDecodes) {
   EXPECT_EQ(decoded.out, text);
 }
 
+// What is learned is the text, not how JSON writes it.
+TEST_F(TokenizerCommand, TrainsOnJsonLinesAndFolders) {
+  const fs::path folder = directory_ / "texts", jsonl = directory_ / "both.jsonl";
+  fs::create_directory(folder);
+  write_file_atomically(folder / "1.txt", "one \"word\"\nand one word");
+  write_file_atomically(folder / "2.txt", "and another word");
+  write_file_atomically(jsonl,
+                        "{\"body\": \"one \\\"word\\\"\\nand one word\"}\n"
+                        "{\"body\": \"and another word\"}\n");
+  const auto hash = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"tokenizer", "train", "--vocab-size", "265", "--json", "-o",
+                               (directory_ / "t").string()});
+    const ProcessResult result = run_llm(more);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return Json::parse(result.out).at("hash").get<std::string>();
+  };
+  EXPECT_EQ(hash({folder.string()}), hash({jsonl.string(), "--text-key", "body"}));
+}
+
 TEST_F(TokenizerCommand, SpecialTokensOnlyWhereAllowed) {
   ASSERT_EQ(train({"--vocab-size", "260", "--special", "<|a|>", "<|b|>"}).exit_code, 0);
   EXPECT_EQ(use({"encode", "<|endoftext|><|a|><|b|>", "--allow-special"}).out, "0 1 2\n");

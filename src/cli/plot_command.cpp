@@ -298,7 +298,7 @@ void add_plot_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("plot", "draw loss, learning rate and throughput of runs");
   auto options = std::make_shared<PlotOptions>();
   command->add_option("RUN", options->runs, "run folders (or their log.jsonl)")->required();
-  command->add_option("-o,--output", options->output, "the picture, an SVG file");
+  command->add_option("-o,--out", options->output, "the picture, an SVG file");
   command->add_option("--x", options->x, "horizontal axis")
       ->check(CLI::IsMember({"steps", "tokens", "hours"}));
   command

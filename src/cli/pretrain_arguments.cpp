@@ -132,14 +132,14 @@ void add_pretrain_options(CLI::App& command, PretrainArguments& a) {
                   "a dataset folder of `llm data prepare`, or several, mixed by weight: "
                   "a=DIR:0.6 b=DIR:0.4")
       ->type_name("DIR...");
-  command.add_option("-o,--output", a.output, "folder of the run")->required()->type_name("RUN");
+  command.add_option("-o,--out", a.output, "folder of the run")->required()->type_name("RUN");
   add_model_options(command, a);
   add_step_options(command, a);
   add_optimizer_options(command, a);
   add_run_options(command, a);
   command.footer(fmt::format(
-      "On --resume, options that are not given keep their values. Only these may change:\n  --{}, "
-      "and\nthe number of processes. Another number of processes or batch size gives the same\n"
+      "On --resume, options that are not given keep their values. Only these may change:\n  --{}\n"
+      "and the number of processes. Another number of processes or batch size gives the same\n"
       "losses to rounding error; everything else continues to the same bits. A longer --steps\n"
       "stretches the schedule unless the run began with --decay-steps.\n\n"
       "Exit codes: 2 usage, 3 bad input, 4 disk, 5 memory, 6 lost process, 7 NaN, 75 stopped by a\n"

@@ -15,6 +15,7 @@
 #include "base/parallel.h"
 #include "base/progress.h"
 #include "cli/commands.h"
+#include "data/corpus_reader.h"
 #include "text/bpe_trainer.h"
 #include "text/pattern.h"
 #include "text/special_tokens.h"
@@ -73,11 +74,33 @@ int checked_threads(int threads) { return threads > 0 ? threads : thread_count()
 
 struct TrainOptions {
   std::vector<std::string> files, special;
-  std::string directory, pattern = "gpt2";
+  std::string directory, text_key = "text", pattern = "gpt2";
   int64_t vocab_size = 0, min_frequency = 1;
   int threads = 0;
   bool json = false;
 };
+
+// Each document of a JSONL file is a text of its own, any other file is one text.
+void count_words(WordCounter& counter, const CorpusFile& file, const std::string& text_key,
+                 Progress& progress) {
+  const auto show = [&] {
+    progress.show(
+        fmt::format("counting words | {} | {} read", file.name, format_bytes(counter.bytes())));
+  };
+  if (!file.jsonl) {
+    read_parts(file.path.string(), [&](std::string_view part) {
+      counter.add(part);
+      show();
+    });
+    return counter.end_text();
+  }
+  CorpusReader reader({file}, text_key, /*with_sha256=*/false);
+  for (DocumentPart part; reader.next(part);) {
+    counter.add(part.text);
+    if (part.last) counter.end_text();
+    show();
+  }
+}
 
 void train(const TrainOptions& options) {
   BpeTrainingOptions training;
@@ -94,17 +117,12 @@ void train(const TrainOptions& options) {
   const Stopwatch total;
   Progress progress(!options.json);
   WordCounter counter(training.pattern, checked_threads(options.threads));
-  for (const std::string& file : options.files) {
-    read_parts(file, [&](std::string_view part) {
-      counter.add(part);
-      progress.show(
-          fmt::format("counting words | {} | {} read", file, format_bytes(counter.bytes())));
-    });
-    counter.end_text();
+  const CorpusListing listing = list_corpus_files(options.files, CorpusFormat::by_name);
+  for (const CorpusFile& file : listing.files) {
+    count_words(counter, file, options.text_key, progress);
   }
   if (counter.bytes() == 0) {
-    fail_input(options.files.front() == "-" ? "standard input" : options.files.front(),
-               "there is no text to train on", "give files with text");
+    fail_input(listing.files.front().name, "there is no text to train on", "give files with text");
   }
   const WordTable words = counter.take_words();
   const double counting_seconds = total.seconds();
@@ -211,7 +229,13 @@ void decode(const DecodeOptions& options) {
 void add_train(CLI::App& app) {
   auto options = std::make_shared<TrainOptions>();
   CLI::App* command = app.add_subcommand("train", "learn a byte-level BPE vocabulary from text");
-  command->add_option("FILE", options->files, "text files; - is standard input")->required();
+  command
+      ->add_option("FILE", options->files,
+                   "text (.txt), JSONL (.jsonl) or folders of them; - is standard input")
+      ->required();
+  command->add_option("--text-key", options->text_key, "key of the text in JSONL")
+      ->capture_default_str()
+      ->type_name("KEY");
   command
       ->add_option("--vocab-size", options->vocab_size,
                    "tokens in all: special tokens, 256 bytes and merges")
