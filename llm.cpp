@@ -64,6 +64,17 @@ std::string problem_of(const CLI::ParseError& error, const CLI::App& app) {
   return twice == std::string::npos ? problem : problem.substr(0, twice) + "given more than once";
 }
 
+// What is required is the name of something. An empty one is most often an unset shell variable.
+void refuse_empty_names(CLI::App& app) {
+  const auto check = [](const std::string& name) {
+    return std::string(name.empty() ? "the name is empty; is a shell variable not set?" : "");
+  };
+  for (CLI::Option* option : app.get_options()) {
+    if (option->get_required()) option->check(check);
+  }
+  for (CLI::App* command : app.get_subcommands({})) refuse_empty_names(*command);
+}
+
 int run(int argc, char** argv) {
   CLI::App app{
       "llm builds a language model from scratch: text to tokens, pretraining, sampling.\n"
@@ -80,6 +91,7 @@ int run(int argc, char** argv) {
   llm::add_generate_command(app);
   llm::add_inspect_command(app);
   llm::add_plot_command(app);
+  refuse_empty_names(app);
 
   try {
     app.parse(argc, argv);

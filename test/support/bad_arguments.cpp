@@ -33,6 +33,12 @@ std::vector<BadCase> general() {
       {"no output", {"pretrain", "--data", "d"}, kUsage, {"--out", "llm pretrain --help"}},
       {"option twice", pretrain({"--lr", "1", "--lr", "2"}), kUsage, {"--lr", "more than once"}},
       {"no value", {"data", "prepare", "text.txt", "-o"}, kUsage, {"-o", "llm data prepare"}},
+      {"empty output", pretrain({"-o", ""}), kUsage, {"--out", "empty"}},
+      {"empty model", {"generate", ""}, kUsage, {"MODEL", "empty"}},
+      {"empty file",
+       {"tokenizer", "train", "text.txt", "", "-o", "new", "--vocab-size", "300"},
+       kUsage,
+       {"FILE", "empty"}},
       {"control characters", {"generate", "a\x1b[31m\nb"}, kInput, {"a\\x1b[31m\\x0ab"}},
       {"endless name", {"generate", std::string(5000, 'a')}, kInput, {"aaa", "too long"}},
   };
