@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 #include "backend/dtype.h"
@@ -11,19 +12,25 @@ namespace llm::cpu_ref {
 namespace {
 
 constexpr int64_t kSumBlock = 16384;
-typedef double Doubles __attribute__((vector_size(64)));
+typedef float HalfFloats __attribute__((vector_size(16)));
+typedef double Doubles __attribute__((vector_size(32)));
+constexpr int64_t kDoubles = 4;  // lanes
 
 double block_sum_of_squares(const float* x, int64_t count) {
-  Doubles sum[2] = {};
+  constexpr int kSums = 4;  // independent sums hide the latency of an addition
+  Doubles sum[kSums] = {};
   int64_t i = 0;
-  for (; i + 2 * kLanes <= count; i += 2 * kLanes) {
-    for (int n = 0; n < 2; ++n) {
-      const Doubles value = __builtin_convertvector(load(x + i + n * kLanes), Doubles);
+  for (; i + kSums * kDoubles <= count; i += kSums * kDoubles) {
+    for (int n = 0; n < kSums; ++n) {
+      HalfFloats part;
+      std::memcpy(&part, x + i + n * kDoubles, sizeof part);
+      const Doubles value = __builtin_convertvector(part, Doubles);
       sum[n] += value * value;
     }
   }
+  const Doubles lanes = (sum[0] + sum[1]) + (sum[2] + sum[3]);
   double total = 0;
-  for (int n = 0; n < kLanes; ++n) total += sum[0][n] + sum[1][n];
+  for (int lane = 0; lane < kDoubles; ++lane) total += lanes[lane];
   for (; i < count; ++i) total += static_cast<double>(x[i]) * x[i];
   return total;
 }
