@@ -1,6 +1,8 @@
 // llm: from raw text to a language model of one's own. This file is the table of subcommands and
 // the one place where errors become messages and exit codes.
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
@@ -19,6 +21,13 @@
 #include "cli/help_formatter.h"
 
 namespace {
+
+// Otherwise a file could be opened in the place of a closed stream, and get what is printed.
+void keep_standard_streams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(stream, F_GETFD) < 0 && open("/dev/null", O_RDWR) != stream) _exit(1);
+  }
+}
 
 // One line: names from files and arguments may hold anything, also what would steer a terminal.
 std::string printable(std::string_view message) {
@@ -113,6 +122,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  keep_standard_streams();
   try {
     return run(argc, argv);
   } catch (const llm::Error& error) {

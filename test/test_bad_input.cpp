@@ -139,6 +139,21 @@ TEST(BadInput, UndamagedFilesAreAccepted) {
   }
 }
 
+TEST(BadInput, ClosedStreamsAreNoTrap) {
+  const TemporaryDirectory directory;
+  write_file(directory / "text.txt", "the fox and the moon");
+  ProcessOptions options;
+  options.directory = directory.path();
+  const std::string closed = "exec \"$@\" <&- >&- 2>&-";
+  const ProcessResult prepared =
+      run_process({"sh", "-c", closed, "sh", LLM_BINARY_PATH, "data", "prepare", "text.txt",
+                   "--tokenizer", "bytes", "--val-fraction", "0", "-o", "d"},
+                  options);
+  EXPECT_EQ(prepared.exit_code, 0);
+  const ProcessResult inspected = run_llm({"data", "inspect", "d"}, options);
+  EXPECT_EQ(inspected.exit_code, 0) << inspected.err;
+}
+
 TEST(BadInput, IsRefused) { expect_all_refused(/*limited=*/false); }
 
 TEST(BadInput, IsRefusedUnderAMemoryLimit) {
