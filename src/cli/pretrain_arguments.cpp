@@ -124,6 +124,20 @@ void take(T& value, const std::optional<T>& given) {
   if (given) value = *given;
 }
 
+// Zero stands for "not given" inside TrainOptions, so it must not come from outside.
+void require_positive(const char* option, const std::optional<int64_t>& value) {
+  if (value && *value <= 0)
+    fail_usage(option, fmt::format("{} tokens, must be at least 1", *value));
+}
+
+// Where 0 in the options means "not given yet".
+void take_positive(int64_t& value, const std::optional<int64_t>& given, const char* option) {
+  if (given && *given < 1) {
+    fail_usage(option, fmt::format("{} tokens", *given), "must be at least 1");
+  }
+  take(value, given);
+}
+
 }  // namespace
 
 void add_pretrain_options(CLI::App& command, PretrainArguments& a) {
@@ -151,10 +165,12 @@ void add_pretrain_options(CLI::App& command, PretrainArguments& a) {
 }
 
 void apply_arguments(TrainOptions& options, const PretrainArguments& a) {
+  require_positive("--length", a.length);
+  require_positive("--total-batch-tokens", a.total_batch_tokens);
   take(options.init, a.init);
   take(options.dtype, a.dtype);
-  take(options.length, a.length);
-  take(options.total_batch_tokens, a.total_batch_tokens);
+  take_positive(options.length, a.length, "--length");
+  take_positive(options.total_batch_tokens, a.total_batch_tokens, "--total-batch-tokens");
   take(options.decay_steps, a.decay_steps);
   take(options.lr, a.lr);
   if (a.min_lr || (a.lr && !a.resume)) options.min_lr = a.min_lr.value_or(options.lr / 10);

@@ -56,6 +56,10 @@ int64_t prepare_folder(RunFolder& folder, const PretrainJob& job) {
   const int64_t step = with_hint("remove this checkpoint to go on from the one before", [&] {
     return parse_train_state(read_text_file(state_path, 1 << 20), state_path.string()).step;
   });
+  if (step > job.run.options.steps) {  // before anything is changed
+    fail_usage("--steps",
+               fmt::format("{}, but the run has done {} already", job.run.options.steps, step));
+  }
   folder.cut_log(step);
   const RunDescription before = folder.read_description();
   RunDescription run = job.run;
@@ -96,10 +100,6 @@ TrainState resumed_state(const fs::path& checkpoint, const PretrainJob& job, Wor
   const TrainOptions& options = job.run.options;
   if (state.seed != options.seed || state.samples != state.step * options.samples_per_step()) {
     fail_input(checkpoint.string(), "its seed or sample count is not that of run.json");
-  }
-  if (state.step > options.steps) {
-    fail_usage("--steps",
-               fmt::format("{}, but the run has done {} already", options.steps, state.step));
   }
   return state;
 }
@@ -161,7 +161,7 @@ TrainSummary run_pretraining(const PretrainJob& job, Backend& backend, Comm& com
     sampler.emplace(workspace, *job.tokenizer, options);
     parts.sample = [&](int64_t step) { return sampler->sample(step); };
   }
-  Trainer trainer(parts, state);
+  Trainer trainer(parts, state, /*resumed=*/resume_step >= 0);
   const TrainSummary summary = trainer.run();
   if (writes) publish_model(folder, options, trainer.state());
   comm.barrier();

@@ -24,11 +24,12 @@ std::string short_duration(double seconds) {
 
 }  // namespace
 
-Trainer::Trainer(const TrainerParts& parts, const TrainState& state)
+Trainer::Trainer(const TrainerParts& parts, const TrainState& state, bool resumed)
     : parts_(parts),
       options_(parts.options),
       schedule_(options_.schedule_of_run()),
       state_(state),
+      resumed_(resumed),
       log_(parts.folder.log_path()),
       progress_(parts.workspace.comm.rank() == 0) {
   const int64_t micro =
@@ -43,13 +44,13 @@ TrainSummary Trainer::run() {
   const StopSignals signals;
   Comm& comm = parts_.workspace.comm;
   began_ = Clock::now();
-  if (state_.step > 0) {
+  if (resumed_) {
     saved_step_ = state_.step;
     if (writes()) log_.append(Json{{"type", "save"}, {"step", state_.step}, {"seconds", 0.0}});
   }
   loader_.emplace(parts_.samples, options_.batch, options_.length, state_.samples, comm.rank(),
                   comm.ranks());
-  if (state_.step == 0) {
+  if (!resumed_) {
     comm.set_step(0);
     if (options_.eval_every > 0) evaluate_now();
     save_now(/*must_succeed=*/true);

@@ -53,8 +53,8 @@ class Trainer {
   static constexpr int64_t kTrainLossSteps = 50;
   static constexpr int64_t kMostBadInARow = 3;
 
-  // state: TrainState{} and initial weights, or what load_checkpoint() gave.
-  Trainer(const TrainerParts& parts, const TrainState& state);
+  // Not resumed: TrainState{} and initial weights. Resumed: what load_checkpoint() gave.
+  Trainer(const TrainerParts& parts, const TrainState& state, bool resumed);
 
   // Trains up to options.steps. Throws Error{preempted} after a stop request was served,
   // Error{numerics} after three steps in a row without a finite loss or on a spike with
@@ -86,6 +86,7 @@ class Trainer {
   const TrainOptions& options_;
   Schedule schedule_;
   TrainState state_;
+  bool resumed_;
   RunLog log_;
   Progress progress_;
   std::optional<BatchLoader> loader_;

@@ -50,6 +50,7 @@ SmallRun::SmallRun(const TrainOptions& options, Objective* objective)
 void SmallRun::initialize() {
   workspace_->model.parameters().initialize(static_cast<uint64_t>(options_.seed));
   workspace_->step.set_updates(0);
+  resumed_ = false;
 }
 
 TrainState SmallRun::resume() {
@@ -58,12 +59,13 @@ TrainState SmallRun::resume() {
   const TrainState state = load_checkpoint(*checkpoint, workspace_->model);
   workspace_->step.set_updates(state.updates);
   folder_->cut_log(state.step);
+  resumed_ = true;
   return state;
 }
 
 TrainSummary SmallRun::train(const TrainState& state) {
   const TrainerParts parts{options_, *workspace_, *samples_, validation_, nullptr, *folder_, {}};
-  Trainer trainer(parts, state);
+  Trainer trainer(parts, state, resumed_);
   try {
     const TrainSummary summary = trainer.run();
     state_ = trainer.state();

@@ -51,6 +51,7 @@ class SmallRun {
   std::unique_ptr<RunFolder> folder_;
   std::unique_ptr<Workspace> workspace_;
   TrainState state_;
+  bool resumed_ = false;
 };
 
 // Records without what differs between two runs: times, speeds.

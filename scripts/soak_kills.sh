@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# 200 times kill -9 at random moments of a run that saves a checkpoint every step, each followed by a
+# resume; then a death at every single file operation of a save. Prints a summary.
+#   scripts/soak_kills.sh [BUILD_FOLDER]       default: build
+set -euo pipefail
+cd "$(dirname "$0")/.."
+build=${1:-build}
+if [ ! -x "$build/test/test_slow_kills" ]; then
+  scripts/build.sh cpu
+  build=build
+fi
+LLM_SOAK=1 "$build/test/test_slow_kills"
