@@ -11,8 +11,7 @@ fi
 [[ -f build/compile_commands.json ]] || cmake --preset cpu >/dev/null
 files=("$@")
 if [[ ${#files[@]} -eq 0 ]]; then
-  mapfile -t files < <(git ls-files 'llm.cpp' 'src/*.cpp' 'cpu_ref/*.cpp' 'test/*.cpp' |
-    grep -v '^test/fuzz/')
+  mapfile -t files < <(git ls-files 'llm.cpp' 'src/*.cpp' 'cpu_ref/*.cpp')
 fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

@@ -5,4 +5,5 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/build.sh cpu
 LLM_SOAK=1 ctest --test-dir build --output-on-failure --label-regex slow --timeout 7200
+scripts/sanitize.sh
 scripts/fuzz.sh "${1:-300}"

@@ -22,7 +22,12 @@ constexpr std::array<std::string_view, 9> kRooms = {"base",    "text",  "data", 
 
 constexpr int kMaxLines = 400;
 // Longer files, each with its reason.
-const std::map<std::string, int> kLongFiles = {};
+const std::map<std::string, int> kLongFiles = {
+    {"cpu_ref/cpu_backend.cpp", 520},      // one short method per op of backend.h
+    {"src/cli/data_command.cpp", 430},     // three subcommands, most of it option text
+    {"src/text/tokenizer_json.cpp", 430},  // one file format, read and written
+    {"test/test_prepare.cpp", 440},        // one fixture for all of it
+};
 
 int room_index(std::string_view room) {
   const auto found = std::find(kRooms.begin(), kRooms.end(), room);

@@ -11,7 +11,7 @@ class PlannedMemory : public DeviceMemory {
  public:
   explicit PlannedMemory(int64_t bytes) {
     // Never read or written: an address that is not null, so that tensors count as given.
-    data_ = reinterpret_cast<void*>(uintptr_t{256});
+    data_ = reinterpret_cast<void*>(uintptr_t{256});  // NOLINT(performance-no-int-to-ptr)
     bytes_ = bytes;
   }
 };
@@ -54,8 +54,8 @@ class PlanBackend final : public Backend {
   void linear_backward(Tensor, Tensor, Tensor, Tensor, Tensor, const Weight&, bool) override {}
   void gelu_forward(Tensor, Tensor) override {}
   void gelu_backward(Tensor, Tensor, Tensor) override {}
-  void attention_forward(Tensor, Tensor, Tensor, Tensor, Tensor,
-                         const AttentionOptions&) override {}
+  void attention_forward(Tensor, Tensor, Tensor, Tensor, Tensor, const AttentionOptions&) override {
+  }
   void attention_backward(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor,
                           const AttentionOptions&) override {}
   void attention_decode(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, float) override {}

@@ -26,11 +26,13 @@ std::string shown_text(std::string_view text) {
 // Walks over the text and tells the builder how far the parser has come.
 class TrackedIterator {
  public:
+  // NOLINTBEGIN(readability-identifier-naming): the names that std::iterator_traits looks for
   using iterator_category = std::input_iterator_tag;
   using value_type = char;
   using difference_type = std::ptrdiff_t;
   using pointer = const char*;
   using reference = const char&;
+  // NOLINTEND(readability-identifier-naming)
 
   TrackedIterator(const char* at, const char** reached) : at_(at), reached_(reached) {}
   reference operator*() const { return *at_; }
@@ -261,7 +263,7 @@ std::string JsonObject::text(const std::string& key) const {
 }
 
 std::string JsonObject::text(const std::string& key, std::string fallback) const {
-  return has(key) ? text(key) : fallback;
+  return has(key) ? text(key) : std::move(fallback);
 }
 
 JsonObject JsonObject::object(const std::string& key) const {

@@ -83,7 +83,7 @@ void Progress::finish() {
 
 std::string format_duration(double seconds) {
   if (!(seconds >= 0 && seconds < 1e15)) return "?";
-  const auto total = static_cast<int64_t>(seconds + 0.5);
+  const auto total = std::llround(seconds);
   if (total < 3600) return fmt::format("{}:{:02}", total / 60, total % 60);
   return fmt::format("{}:{:02}:{:02}", total / 3600, total / 60 % 60, total % 60);
 }

@@ -17,7 +17,7 @@ size_t terminal_columns() {
 }
 
 // "--echo,--no-echo{false}" -> "--echo,--no-echo"
-std::string without_braces(std::string name) {
+std::string without_braces(const std::string& name) {
   const size_t brace = name.find('{');
   return brace == std::string::npos ? name : name.substr(0, brace);
 }
