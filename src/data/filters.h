@@ -80,7 +80,6 @@ class TextCleaner {
 
   InvalidUtf8 invalid_utf8_;
   bool remove_control_;
-  CodePointSet format_;
   bool after_carriage_return_ = false;
 };
 
