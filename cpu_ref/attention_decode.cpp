@@ -7,19 +7,13 @@
 #include "cpu_ref/threads.h"
 
 namespace llm::cpu_ref {
-namespace {
-
-// One cached row of a head as f32: in place, or widened into `scratch` (D elements).
-const float* cached_row(const PagedCache& cache, int64_t b, int64_t position, int64_t g,
-                        float* scratch) {
-  const int64_t at = cache.element(b, position, g);
-  if (cache.dtype == DType::f32) return static_cast<const float*>(cache.data) + at;
-  const uint16_t* row = static_cast<const uint16_t*>(cache.data) + at;
-  for (int64_t d = 0; d < cache.D; ++d) scratch[d] = bf16_to_f32(row[d]);
+const float* PagedCache::row(int64_t b, int64_t position, int64_t g, float* scratch) const {
+  const int64_t at = element(b, position, g);
+  if (dtype == DType::f32) return static_cast<const float*>(data) + at;
+  const uint16_t* from = static_cast<const uint16_t*>(data) + at;
+  for (int64_t d = 0; d < D; ++d) scratch[d] = bf16_to_f32(from[d]);
   return scratch;
 }
-
-}  // namespace
 
 void attention_decode(HeadView<float> out, HeadView<const float> q, const PagedCache& keys,
                       const PagedCache& values, const int32_t* lengths, int64_t B, int64_t Tq,
@@ -34,7 +28,7 @@ void attention_decode(HeadView<float> out, HeadView<const float> q, const PagedC
       const float* query = q.at(b, i, h);
       double top = -std::numeric_limits<double>::infinity(), total = 0;
       for (int64_t j = 0; j < visible; ++j) {
-        const float* key = cached_row(keys, b, j, g, scratch.data());
+        const float* key = keys.row(b, j, g, scratch.data());
         double score = 0;
         for (int64_t d = 0; d < D; ++d) score += static_cast<double>(query[d]) * key[d];
         probability[j] = score * scale;
@@ -43,7 +37,7 @@ void attention_decode(HeadView<float> out, HeadView<const float> q, const PagedC
       std::fill(sum.begin(), sum.end(), 0.0);
       for (int64_t j = 0; j < visible; ++j) {
         const double weight = std::exp(probability[j] - top);
-        const float* value = cached_row(values, b, j, g, scratch.data());
+        const float* value = values.row(b, j, g, scratch.data());
         total += weight;
         for (int64_t d = 0; d < D; ++d) sum[d] += weight * value[d];
       }

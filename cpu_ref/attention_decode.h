@@ -21,11 +21,17 @@ struct PagedCache {
     const int64_t block = block_table[b * max_blocks + position / block_size];
     return ((block * block_size + position % block_size) * KV + g) * D;
   }
+  // A cached row of a head as f32: in place, or widened into `scratch` (D elements).
+  const float* row(int64_t b, int64_t position, int64_t g, float* scratch) const;
 };
 
 void attention_decode(HeadView<float> out, HeadView<const float> q, const PagedCache& keys,
                       const PagedCache& values, const int32_t* lengths, int64_t B, int64_t Tq,
                       int64_t H, float scale, int threads);
+// Vectorized, in f32.
+void attention_decode_fast(HeadView<float> out, HeadView<const float> q, const PagedCache& keys,
+                           const PagedCache& values, const int32_t* lengths, int64_t B, int64_t Tq,
+                           int64_t H, float scale, int threads);
 // Rows [lengths[b] - T, lengths[b]) of the cache become x: (B, T, KV, D), rounded to its type.
 void cache_append(const PagedCache& cache, HeadView<const float> x, const int32_t* lengths,
                   int64_t B, int64_t T, int threads);

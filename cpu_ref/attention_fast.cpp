@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <vector>
 
 #include "backend/dropout_mask.h"
@@ -8,14 +7,13 @@
 #include "cpu_ref/dropout.h"
 #include "cpu_ref/threads.h"
 #include "cpu_ref/tile_product.h"
-#include "cpu_ref/vector_math.h"
+#include "cpu_ref/vector_rows.h"
 
 namespace llm::cpu_ref {
 namespace {
 
 constexpr int64_t kQueryTile = 24;      // rows of a tile, a multiple of tile_product's 6
 constexpr int64_t kBackwardKeys = 256;  // keys per tile of the backward pass
-constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
 using Buffer = std::vector<float>;
 Buffer buffer(int64_t elements) { return Buffer(static_cast<size_t>(elements)); }
@@ -27,26 +25,8 @@ KeyRange tile_keys(const AttentionProblem& problem, const Segment& segment, int6
           visible_keys(problem, segment, first + count - 1).end};
 }
 
-struct SoftmaxRow {
-  float top;
-  double total;
-};
-
-// x[i] = e^(x[i] - top); returns top and the sum.
-SoftmaxRow exp_row(float* x, int64_t count) {
-  Floats tops = splat(kLowest);
-  for_lanes(0, count, [&](int64_t i, int64_t lanes) {
-    tops = max(lanes == kLanes ? load(x + i) : load_part(x + i, lanes, kLowest), tops);
-  });
-  const float top = max_lanes(tops);
-  Floats sum{};
-  for_lanes(0, count, [&](int64_t i, int64_t lanes) {
-    const bool whole = lanes == kLanes;
-    const Floats value = exp((whole ? load(x + i) : load_part(x + i, lanes, kLowest)) - top);
-    sum += value;
-    whole ? store(x + i, value) : store_part(x + i, value, lanes);
-  });
-  return {top, sum_lanes_f64(sum)};
+int useful_threads(const AttentionProblem& problem, int threads) {
+  return threads_for_products(problem.B * problem.H * problem.Tq * problem.Tk * problem.D, threads);
 }
 
 void multiply_row(float* x, const float* factors, int64_t count) {
@@ -145,15 +125,6 @@ struct BackwardScratch {
   Buffer keys_transposed, values_transposed, key_rows, dkeys, dvalues;
   Buffer queries, gradients, dqueries, scores, dscores, factors;
 };
-
-float dot(const float* a, const float* b, int64_t count) {
-  Floats sum{};
-  for_lanes(0, count, [&](int64_t i, int64_t lanes) {
-    sum += lanes == kLanes ? load(a + i) * load(b + i)
-                           : load_part(a + i, lanes) * load_part(b + i, lanes);
-  });
-  return sum_lanes(sum);
-}
 
 // One row: scores -> P, and dP -> dS = P (dP - row_sum); without dropout.
 void backward_row(float* scores, float* dscores, int64_t count, float lse, float row_sum) {
@@ -276,7 +247,8 @@ void attention_forward_fast(HeadView<float> out, float* lse, HeadView<const floa
                             const AttentionProblem& problem, int threads) {
   const int64_t H = problem.H;
   parallel_items(
-      segment_count(problem) * H, threads, [&] { return ForwardScratch(problem); },
+      segment_count(problem) * H, useful_threads(problem, threads),
+      [&] { return ForwardScratch(problem); },
       [&](int64_t item, ForwardScratch& scratch) {
         forward_head(scratch, out, lse, q, k, v, problem, segment_at(problem, item / H), item % H);
       });
@@ -289,7 +261,8 @@ void attention_backward_fast(HeadView<float> dq, HeadView<float> dk, HeadView<fl
                              int threads) {
   const BackwardCall call{dq, dk, dv, dout, out, q, k, v, lse, problem};
   parallel_items(
-      segment_count(problem) * problem.KV, threads, [&] { return BackwardScratch(problem); },
+      segment_count(problem) * problem.KV, useful_threads(problem, threads),
+      [&] { return BackwardScratch(problem); },
       [&](int64_t item, BackwardScratch& scratch) {
         backward_head(scratch, call, segment_at(problem, item / problem.KV), item % problem.KV);
       });

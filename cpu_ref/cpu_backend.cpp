@@ -314,9 +314,9 @@ class CpuBackend final : public Backend {
     LLM_ASSERT(H % key_cache.dim(2) == 0, "{}: {} heads, cache {}", op, H, key_cache.describe());
     const Input q_in(q);
     const Output result(out);
-    cpu_ref::attention_decode(heads_of(result), heads_of(q_in), paged_cache(key_cache, block_table),
-                              paged_cache(value_cache, block_table), lengths.i32(), B, T, H, scale,
-                              threads_);
+    const auto body = plain_ ? cpu_ref::attention_decode : attention_decode_fast;
+    body(heads_of(result), heads_of(q_in), paged_cache(key_cache, block_table),
+         paged_cache(value_cache, block_table), lengths.i32(), B, T, H, scale, threads_);
   }
   void cache_append(Tensor key_cache, Tensor value_cache, Tensor k, Tensor v, Tensor block_table,
                     Tensor lengths) override {

@@ -59,11 +59,6 @@ void few_rows_forward(float* y, const float* x, const float* weight, const float
 
 // Parts start at multiples of this many rows or columns, so that no tile of a kernel is cut.
 constexpr int64_t kTile = 48;
-constexpr int64_t kProductGrain = 1 << 16;  // multiply-adds that are worth a thread
-
-int useful_threads(int64_t products, int threads) {
-  return static_cast<int>(std::clamp<int64_t>(products / kProductGrain, 1, threads));
-}
 
 // Splits a (rows, columns) result along its longer side.
 template <typename Body>
@@ -71,7 +66,7 @@ void parallel_parts(int64_t rows, int64_t columns, int64_t depth, int threads, c
   if (rows == 0 || columns == 0) return;
   const int64_t length = std::max(rows, columns);
   const int64_t tiles = (length + kTile - 1) / kTile;
-  parallel_ranges(tiles, useful_threads(rows * columns * depth, threads), 1,
+  parallel_ranges(tiles, threads_for_products(rows * columns * depth, threads), 1,
                   [&](int64_t begin, int64_t end) {
                     const int64_t at = begin * kTile, count = std::min(length, end * kTile) - at;
                     body(rows >= columns ? Part{at, count, 0, columns} : Part{0, rows, at, count});

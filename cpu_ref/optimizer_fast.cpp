@@ -93,7 +93,7 @@ void update_chunk(float* params, float* m, float* v, const float* grads, int64_t
 double sum_of_squares_fast(const float* x, int64_t count, int threads) {
   const int64_t blocks = (count + kSumBlock - 1) / kSumBlock;
   std::vector<double> partial(static_cast<size_t>(blocks));
-  parallel_ranges(blocks, threads, 1, [&](int64_t begin, int64_t end) {
+  parallel_ranges(blocks, threads, 4, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
       const int64_t at = block * kSumBlock;
       partial[static_cast<size_t>(block)] =

@@ -38,6 +38,9 @@ std::vector<Case> shape_grid() {
       }
     }
   }
+  // Enough work for several threads.
+  cases.push_back({3, 64, 64, 4, 4, 64});
+  cases.push_back({5, 97, 97, 6, 2, 16, MaskKind::causal, 0, 0.1f});
   // Longer than one tile of keys.
   cases.push_back({1, 300, 300, 2, 1, 16});
   cases.push_back({1, 270, 530, 1, 1, 8, MaskKind::window, 100});

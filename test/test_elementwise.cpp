@@ -6,7 +6,7 @@
 namespace llm::test {
 namespace {
 
-constexpr int64_t kSizes[] = {1, 7, 8, 9, 1000, 20011};
+constexpr int64_t kSizes[] = {1, 7, 8, 9, 1000, 50021};
 
 TEST(Fill, EveryTypeAndSize) {
   for (const auto& [label, backend] : all_backends()) {
@@ -104,7 +104,7 @@ TEST(Scale, ByANumberOnTheDevice) {
 }
 
 TEST(AccumulateSum, AddsTheScaledSum) {
-  for (int64_t count : {1, 17, 16384, 16385, 100003}) {
+  for (int64_t count : {1, 17, 16384, 16385, 300007}) {
     const std::string seed = fmt::format("sum {}", count);
     double expected = 2;
     for (double value : random_values(seed, "x", count, 1, 0.5)) expected += 0.125 * value;

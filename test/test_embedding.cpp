@@ -16,7 +16,7 @@ struct Case {
 std::vector<Case> shape_grid() {
   std::vector<Case> cases;
   const int64_t shapes[][4] = {
-      {1, 1, 1, 1}, {1, 5, 7, 3}, {3, 4, 17, 11}, {2, 31, 33, 5}, {4, 16, 128, 65}};
+      {1, 1, 1, 1}, {1, 5, 7, 3}, {3, 4, 17, 11}, {2, 31, 33, 5}, {12, 64, 128, 65}};
   for (const auto& [B, T, C, vocab] : shapes) {
     for (DType dtype : {DType::f32, DType::bf16}) {
       cases.push_back({B, T, C, vocab, dtype, false});
