@@ -11,7 +11,8 @@ namespace llm {
 inline uint64_t dropout_stream(uint32_t site, int64_t sample) {
   // Sites and samples stay far below these bounds; the top bit keeps the streams apart from the
   // named ones (stream_id) for all practical purposes.
-  return (uint64_t{1} << 63) | ((static_cast<uint64_t>(site) << 44) ^ static_cast<uint64_t>(sample));
+  return (uint64_t{1} << 63) |
+         ((static_cast<uint64_t>(site) << 44) ^ static_cast<uint64_t>(sample));
 }
 
 // An element is dropped iff its 32-bit random number is below this.

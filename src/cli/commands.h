@@ -1,5 +1,5 @@
-// The subcommands of llm. Each add_ function parses, validates, calls and prints for one of them and
-// lives in a file of the same name.
+// The subcommands of llm. Each add_ function parses, validates, calls and prints for one of them
+// and lives in a file of the same name.
 #pragma once
 
 #include <CLI/CLI.hpp>

@@ -46,9 +46,8 @@ std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& directory) {
       "damaged, or not byte-level BPE: take a fresh copy, or make one with `llm tokenizer train`";
   const fs::path json = directory / "tokenizer.json";
   if (is_there(json)) {
-    return with_hint(kHint, [&] {
-      return tokenizer_from_json(read_text_file(json, kMaxBytes), json.string());
-    });
+    return with_hint(
+        kHint, [&] { return tokenizer_from_json(read_text_file(json, kMaxBytes), json.string()); });
   }
   const fs::path vocab = directory / "vocab.json", merges = directory / "merges.txt";
   if (is_there(vocab) && is_there(merges)) {

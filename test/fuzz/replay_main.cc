@@ -1,5 +1,5 @@
-// Runs a fuzz target once over every file of the folders and files given: the regression mode of the
-// fuzz targets, where no libFuzzer is needed.
+// Runs a fuzz target once over every file of the folders and files given: the regression mode of
+// the fuzz targets, where no libFuzzer is needed.
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
