@@ -61,7 +61,7 @@ KeyRange visible_keys(const AttentionProblem& problem, const Segment& segment, i
 
 void attention_forward(HeadView<float> out, float* lse, HeadView<const float> q,
                        HeadView<const float> k, HeadView<const float> v,
-                       const AttentionProblem& problem, int threads) {
+                       const AttentionProblem& problem, Threads threads) {
   const int64_t H = problem.H, D = problem.D;
   parallel_items(segment_count(problem) * H, threads, [&](int64_t item) {
     const Segment segment = segment_at(problem, item / H);
@@ -100,7 +100,7 @@ void attention_forward(HeadView<float> out, float* lse, HeadView<const float> q,
 void attention_backward(HeadView<float> dq, HeadView<float> dk, HeadView<float> dv,
                         HeadView<const float> dout, HeadView<const float> out, const float* lse,
                         HeadView<const float> q, HeadView<const float> k, HeadView<const float> v,
-                        const AttentionProblem& problem, int threads) {
+                        const AttentionProblem& problem, Threads threads) {
   const int64_t H = problem.H, KV = problem.KV, D = problem.D;
   parallel_items(segment_count(problem) * KV, threads, [&](int64_t item) {
     const Segment segment = segment_at(problem, item / KV);

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "backend/backend.h"
+#include "cpu_ref/thread_pool.h"
 
 namespace llm::cpu_ref {
 
@@ -53,20 +54,21 @@ KeyRange visible_keys(const AttentionProblem& problem, const Segment& segment, i
 // lse: (B, H, Tq), may be null.
 void attention_forward(HeadView<float> out, float* lse, HeadView<const float> q,
                        HeadView<const float> k, HeadView<const float> v,
-                       const AttentionProblem& problem, int threads);
+                       const AttentionProblem& problem, Threads threads);
 void attention_backward(HeadView<float> dq, HeadView<float> dk, HeadView<float> dv,
                         HeadView<const float> dout, HeadView<const float> out, const float* lse,
                         HeadView<const float> q, HeadView<const float> k, HeadView<const float> v,
-                        const AttentionProblem& problem, int threads);
+                        const AttentionProblem& problem, Threads threads);
 
 // The same on packed tiles of queries and keys, in f32. A thread needs memory for a few rows of
 // scores and a packed head, never for Tq x Tk.
 void attention_forward_fast(HeadView<float> out, float* lse, HeadView<const float> q,
                             HeadView<const float> k, HeadView<const float> v,
-                            const AttentionProblem& problem, int threads);
+                            const AttentionProblem& problem, Threads threads);
 void attention_backward_fast(HeadView<float> dq, HeadView<float> dk, HeadView<float> dv,
                              HeadView<const float> dout, HeadView<const float> out,
                              const float* lse, HeadView<const float> q, HeadView<const float> k,
-                             HeadView<const float> v, const AttentionProblem& problem, int threads);
+                             HeadView<const float> v, const AttentionProblem& problem,
+                             Threads threads);
 
 }  // namespace llm::cpu_ref

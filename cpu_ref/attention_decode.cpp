@@ -17,7 +17,7 @@ const float* PagedCache::row(int64_t b, int64_t position, int64_t g, float* scra
 
 void attention_decode(HeadView<float> out, HeadView<const float> q, const PagedCache& keys,
                       const PagedCache& values, const int32_t* lengths, int64_t B, int64_t Tq,
-                      int64_t H, float scale, int threads) {
+                      int64_t H, float scale, Threads threads) {
   const int64_t D = keys.D;
   parallel_items(B * H, threads, [&](int64_t item) {
     const int64_t b = item / H, h = item % H, g = h * keys.KV / H;
@@ -49,7 +49,7 @@ void attention_decode(HeadView<float> out, HeadView<const float> q, const PagedC
 }
 
 void cache_append(const PagedCache& cache, HeadView<const float> x, const int32_t* lengths,
-                  int64_t B, int64_t T, int threads) {
+                  int64_t B, int64_t T, Threads threads) {
   parallel_ranges(B * T, threads, rows_per_thread(cache.KV * cache.D),
                   [&](int64_t begin, int64_t end) {
                     for (int64_t row = begin; row < end; ++row) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "cpu_ref/attention.h"
+#include "cpu_ref/thread_pool.h"
 
 namespace llm::cpu_ref {
 
@@ -27,13 +28,13 @@ struct PagedCache {
 
 void attention_decode(HeadView<float> out, HeadView<const float> q, const PagedCache& keys,
                       const PagedCache& values, const int32_t* lengths, int64_t B, int64_t Tq,
-                      int64_t H, float scale, int threads);
+                      int64_t H, float scale, Threads threads);
 // Vectorized, in f32.
 void attention_decode_fast(HeadView<float> out, HeadView<const float> q, const PagedCache& keys,
                            const PagedCache& values, const int32_t* lengths, int64_t B, int64_t Tq,
-                           int64_t H, float scale, int threads);
+                           int64_t H, float scale, Threads threads);
 // Rows [lengths[b] - T, lengths[b]) of the cache become x: (B, T, KV, D), rounded to its type.
 void cache_append(const PagedCache& cache, HeadView<const float> x, const int32_t* lengths,
-                  int64_t B, int64_t T, int threads);
+                  int64_t B, int64_t T, Threads threads);
 
 }  // namespace llm::cpu_ref

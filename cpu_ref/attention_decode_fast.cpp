@@ -33,7 +33,7 @@ void decode_query(float* out, DecodeScratch& scratch, const float* query, const 
 
 void attention_decode_fast(HeadView<float> out, HeadView<const float> q, const PagedCache& keys,
                            const PagedCache& values, const int32_t* lengths, int64_t B, int64_t Tq,
-                           int64_t H, float scale, int threads) {
+                           int64_t H, float scale, Threads threads) {
   const int64_t D = keys.D;
   const int64_t longest = B > 0 ? *std::max_element(lengths, lengths + B) : 0;
   const auto make_scratch = [&] {

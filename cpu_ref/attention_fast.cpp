@@ -25,7 +25,7 @@ KeyRange tile_keys(const AttentionProblem& problem, const Segment& segment, int6
           visible_keys(problem, segment, first + count - 1).end};
 }
 
-int useful_threads(const AttentionProblem& problem, int threads) {
+Threads useful_threads(const AttentionProblem& problem, Threads threads) {
   return threads_for_products(problem.B * problem.H * problem.Tq * problem.Tk * problem.D, threads);
 }
 
@@ -244,7 +244,7 @@ void backward_head(BackwardScratch& scratch, const BackwardCall& call, const Seg
 
 void attention_forward_fast(HeadView<float> out, float* lse, HeadView<const float> q,
                             HeadView<const float> k, HeadView<const float> v,
-                            const AttentionProblem& problem, int threads) {
+                            const AttentionProblem& problem, Threads threads) {
   const int64_t H = problem.H;
   parallel_items(
       segment_count(problem) * H, useful_threads(problem, threads),
@@ -258,7 +258,7 @@ void attention_backward_fast(HeadView<float> dq, HeadView<float> dk, HeadView<fl
                              HeadView<const float> dout, HeadView<const float> out,
                              const float* lse, HeadView<const float> q, HeadView<const float> k,
                              HeadView<const float> v, const AttentionProblem& problem,
-                             int threads) {
+                             Threads threads) {
   const BackwardCall call{dq, dk, dv, dout, out, q, k, v, lse, problem};
   parallel_items(
       segment_count(problem) * problem.KV, useful_threads(problem, threads),

@@ -1,72 +1,28 @@
 #include "cpu_ref/cpu_backend.h"
 
 #include <cmath>
-#include <cstring>
 
-#include "base/parallel.h"
-#include "cpu_ref/attention_arguments.h"
+#include "cpu_ref/attention_ops.h"
 #include "cpu_ref/checks.h"
+#include "cpu_ref/cpu_device.h"
 #include "cpu_ref/cross_entropy.h"
 #include "cpu_ref/dropout.h"
 #include "cpu_ref/elementwise.h"
 #include "cpu_ref/embedding.h"
 #include "cpu_ref/gelu.h"
-#include "cpu_ref/host_memory.h"
 #include "cpu_ref/layernorm.h"
-#include "cpu_ref/linear.h"
+#include "cpu_ref/linear_ops.h"
 #include "cpu_ref/optimizer.h"
 #include "cpu_ref/widen.h"
-
-#ifdef LLM_HAVE_OPENBLAS
-#include <cblas.h>
-#endif
 
 namespace llm {
 namespace {
 
 using namespace cpu_ref;
 
-HeadView<const float> heads_of(const Input& input) {
-  const Tensor& t = input.tensor();
-  return {input.data(), t.stride[0], t.stride[1], t.stride[2]};
-}
-HeadView<float> heads_of(const Output& output) {
-  const Tensor& t = output.tensor();
-  return {output.data(), t.stride[0], t.stride[1], t.stride[2]};
-}
-
-class CpuBackend final : public Backend {
+class CpuBackend final : public CpuDevice {
  public:
-  explicit CpuBackend(const CpuOptions& options)
-      : threads_(options.threads > 0 ? options.threads : thread_count()), plain_(options.plain) {
-#ifdef LLM_HAVE_OPENBLAS
-    // The threads are ours; see linear_fast.cpp.
-    if (!plain_) openblas_set_num_threads(1);
-#endif
-  }
-
-  std::string name() const override {
-    return fmt::format("cpu ({} thread{})", threads_, threads_ == 1 ? "" : "s");
-  }
-  bool is_host() const override { return true; }
-  int64_t memory_available() const override { return available_host_memory(); }
-  int64_t vocab_multiple() const override { return 16; }  // two AVX registers
-
-  std::unique_ptr<DeviceMemory> allocate(int64_t bytes, const std::string& purpose) override {
-    return allocate_host(bytes, purpose);
-  }
-  void copy_to_device(Tensor to, const void* from) override {
-    LLM_ASSERT(to.contiguous(), "copy to {}", to.describe());
-    if (to.bytes() > 0) std::memcpy(to.data, from, static_cast<size_t>(to.bytes()));
-  }
-  void copy_to_host(void* to, Tensor from) override {
-    LLM_ASSERT(from.contiguous(), "copy from {}", from.describe());
-    if (from.bytes() > 0) std::memcpy(to, from.data, static_cast<size_t>(from.bytes()));
-  }
-  // Every call ends before it returns.
-  std::unique_ptr<Event> record(Queue) override { return std::make_unique<Event>(); }
-  void wait(Queue, const Event&) override {}
-  void synchronize() override {}
+  using CpuDevice::CpuDevice;
 
   void fill(Tensor y, double value) override {
     LLM_ASSERT(y.contiguous(), "fill: {}", y.describe());
@@ -189,19 +145,7 @@ class CpuBackend final : public Backend {
   }
 
   void linear_forward(Tensor y, Tensor x, const Weight& weight, Tensor bias) override {
-    const char* op = "linear_forward";
-    const int64_t rows = x.rows(), in = x.columns(), out_columns = y.columns();
-    check_alike(op, {x, y, weight.data, bias});
-    check_matrix(op, "x", x, rows, in);
-    check_matrix(op, "y", y, rows, out_columns);
-    check_matrix(op, "weight", weight.data, out_columns, in);
-    check_optional_size(op, "bias", bias, out_columns);
-    check_plain_weight(op, weight);
-    const Input x_in(x), weight_in(weight.data), bias_in(bias);
-    const Output out(y);
-    const auto body = plain_ ? cpu_ref::linear_forward : linear_forward_fast;
-    body(out.data(), x_in.data(), weight_in.data(), bias_in.data(), rows, in, out_columns,
-         threads_);
+    run_linear_forward(y, x, weight, bias, plain_, threads_);
   }
   void linear_gelu_forward(Tensor y, Tensor pre, Tensor x, const Weight& weight,
                            Tensor bias) override {
@@ -209,47 +153,11 @@ class CpuBackend final : public Backend {
     if (plain_ || y.dtype != DType::f32) {
       return Backend::linear_gelu_forward(y, pre, x, weight, bias);
     }
-    const char* op = "linear_gelu_forward";
-    const int64_t rows = x.rows(), in = x.columns(), out_columns = y.columns();
-    check_alike(op, {y, pre, x, weight.data, bias});
-    check_matrix(op, "x", x, rows, in);
-    check_matrix(op, "y", y, rows, out_columns);
-    check_optional_size(op, "pre", pre, rows * out_columns);
-    check_matrix(op, "weight", weight.data, out_columns, in);
-    check_optional_size(op, "bias", bias, out_columns);
-    check_plain_weight(op, weight);
-    linear_gelu_forward_fast(y.f32(), pre ? pre.f32() : nullptr, x.f32(), weight.data.f32(),
-                             bias ? bias.f32() : nullptr, rows, in, out_columns, threads_);
+    run_linear_gelu_forward(y, pre, x, weight, bias, threads_);
   }
   void linear_backward(Tensor dx, Tensor dweight, Tensor dbias, Tensor dy, Tensor x,
                        const Weight& weight, bool accumulate) override {
-    const char* op = "linear_backward";
-    const int64_t rows = dy.rows(), out_columns = dy.columns(), in = weight.data.columns();
-    check_alike(op, {dy, dx, weight.data});
-    check_matrix(op, "dy", dy, rows, out_columns);
-    check_matrix(op, "weight", weight.data, out_columns, in);
-    check_optional_size(op, "dx", dx, rows * in);
-    check_optional(op, "dweight", dweight, DType::f32, out_columns * in);
-    check_optional(op, "dbias", dbias, DType::f32, out_columns);
-    check_plain_weight(op, weight);
-    const Input dy_in(dy);
-    if (dweight) {
-      check_alike(op, {dy, x});
-      check_matrix(op, "x", x, rows, in);
-      const Input x_in(x);
-      const auto body = plain_ ? linear_backward_weight : linear_backward_weight_fast;
-      body(dweight.f32(), dy_in.data(), x_in.data(), rows, in, out_columns, threads_);
-    }
-    if (dbias) {
-      const auto body = plain_ ? linear_backward_bias : linear_backward_bias_fast;
-      body(dbias.f32(), dy_in.data(), rows, out_columns, threads_);
-    }
-    if (dx) {
-      const Input weight_in(weight.data);
-      const Output out(dx, accumulate);
-      const auto body = plain_ ? linear_backward_input : linear_backward_input_fast;
-      body(out.data(), dy_in.data(), weight_in.data(), rows, in, out_columns, accumulate, threads_);
-    }
+    run_linear_backward(dx, dweight, dbias, dy, x, weight, accumulate, plain_, threads_);
   }
 
   void gelu_forward(Tensor y, Tensor x) override {
@@ -274,63 +182,20 @@ class CpuBackend final : public Backend {
 
   void attention_forward(Tensor out, Tensor lse, Tensor q, Tensor k, Tensor v,
                          const AttentionOptions& options) override {
-    const char* op = "attention_forward";
-    check_alike(op, {out, q, k, v});
-    const AttentionProblem problem = attention_problem(op, q, k, v, options);
-    check_heads(op, "out", out, problem.B, problem.Tq, problem.H, problem.D);
-    check_optional(op, "lse", lse, DType::f32, problem.B * problem.H * problem.Tq);
-    const Input q_in(q), k_in(k), v_in(v);
-    const Output result(out);
-    const auto body = plain_ ? cpu_ref::attention_forward : attention_forward_fast;
-    body(heads_of(result), lse ? lse.f32() : nullptr, heads_of(q_in), heads_of(k_in),
-         heads_of(v_in), problem, threads_);
+    run_attention_forward(out, lse, q, k, v, options, plain_, threads_);
   }
   void attention_backward(Tensor dq, Tensor dk, Tensor dv, Tensor dout, Tensor out, Tensor lse,
                           Tensor q, Tensor k, Tensor v, const AttentionOptions& options) override {
-    const char* op = "attention_backward";
-    check_alike(op, {dq, dk, dv, dout, out, q, k, v});
-    const AttentionProblem problem = attention_problem(op, q, k, v, options);
-    check_heads(op, "dq", dq, problem.B, problem.Tq, problem.H, problem.D);
-    check_heads(op, "dk", dk, problem.B, problem.Tk, problem.KV, problem.D);
-    check_heads(op, "dv", dv, problem.B, problem.Tk, problem.KV, problem.D);
-    check_heads(op, "dout", dout, problem.B, problem.Tq, problem.H, problem.D);
-    check_heads(op, "out", out, problem.B, problem.Tq, problem.H, problem.D);
-    check_vector(op, "lse", lse, DType::f32, problem.B * problem.H * problem.Tq);
-    const Input dout_in(dout), out_in(out), q_in(q), k_in(k), v_in(v);
-    const Output dq_out(dq), dk_out(dk), dv_out(dv);
-    const auto body = plain_ ? cpu_ref::attention_backward : attention_backward_fast;
-    body(heads_of(dq_out), heads_of(dk_out), heads_of(dv_out), heads_of(dout_in), heads_of(out_in),
-         lse.f32(), heads_of(q_in), heads_of(k_in), heads_of(v_in), problem, threads_);
+    run_attention_backward(dq, dk, dv, dout, out, lse, q, k, v, options, plain_, threads_);
   }
   void attention_decode(Tensor out, Tensor q, Tensor key_cache, Tensor value_cache,
                         Tensor block_table, Tensor lengths, float scale) override {
-    const char* op = "attention_decode";
-    LLM_ASSERT(q.rank == 4, "{}: q is {}", op, q.describe());
-    const int64_t B = q.dim(0), T = q.dim(1), H = q.dim(2), D = key_cache.dim(3);
-    check_alike(op, {out, q});
-    check_heads(op, "q", q, B, T, H, D);
-    check_heads(op, "out", out, B, T, H, D);
-    check_cache(op, key_cache, value_cache, block_table, lengths, B, T);
-    LLM_ASSERT(H % key_cache.dim(2) == 0, "{}: {} heads, cache {}", op, H, key_cache.describe());
-    const Input q_in(q);
-    const Output result(out);
-    const auto body = plain_ ? cpu_ref::attention_decode : attention_decode_fast;
-    body(heads_of(result), heads_of(q_in), paged_cache(key_cache, block_table),
-         paged_cache(value_cache, block_table), lengths.i32(), B, T, H, scale, threads_);
+    run_attention_decode(out, q, key_cache, value_cache, block_table, lengths, scale, plain_,
+                         threads_);
   }
   void cache_append(Tensor key_cache, Tensor value_cache, Tensor k, Tensor v, Tensor block_table,
                     Tensor lengths) override {
-    const char* op = "cache_append";
-    const int64_t B = k.dim(0), T = k.dim(1), KV = key_cache.dim(2), D = key_cache.dim(3);
-    check_alike(op, {k, v});
-    check_heads(op, "k", k, B, T, KV, D);
-    check_heads(op, "v", v, B, T, KV, D);
-    check_cache(op, key_cache, value_cache, block_table, lengths, B, T);
-    const Input k_in(k), v_in(v);
-    cpu_ref::cache_append(paged_cache(key_cache, block_table), heads_of(k_in), lengths.i32(), B, T,
-                          threads_);
-    cpu_ref::cache_append(paged_cache(value_cache, block_table), heads_of(v_in), lengths.i32(), B,
-                          T, threads_);
+    run_cache_append(key_cache, value_cache, k, v, block_table, lengths, threads_);
   }
 
   void dropout(Tensor y, Tensor x, const Dropout& dropout) override {
@@ -436,40 +301,6 @@ class CpuBackend final : public Backend {
     body(params.f32(), low ? low.bf16() : nullptr, m.f32(), v.f32(), grads.f32(), chunk_decay.f32(),
          count, kParameterAlignment, step, threads_);
   }
-
- private:
-  static void check_tokens(const char* op, const Tensor& tokens, const Tensor& positions,
-                           int64_t rows, int64_t vocab, int64_t position_count) {
-    check_vector(op, "tokens", tokens, DType::i32, rows);
-    check_optional(op, "positions", positions, DType::i32, rows);
-    for (int64_t row = 0; row < rows; ++row) {
-      const int64_t token = tokens.i32()[row];
-      const int64_t position = positions ? positions.i32()[row] : row % tokens.columns();
-      LLM_ASSERT(token >= 0 && (vocab < 0 || token < vocab), "{}: token {} of {}", op, token,
-                 vocab);
-      LLM_ASSERT(position >= 0 && (position_count < 0 || position < position_count),
-                 "{}: position {} of {}", op, position, position_count);
-    }
-  }
-  static void check_plain_weight(const char* op, const Weight& weight) {
-    LLM_ASSERT(!weight.scale && weight.adapter == nullptr,
-               "{}: scaled weights and adapters have no CPU twin yet", op);
-  }
-  static void check_cross_entropy(const char* op, const Tensor& logits, const Tensor& targets,
-                                  int64_t vocab) {
-    check_matrix(op, "logits", logits, logits.rows(), logits.columns());
-    check_vector(op, "targets", targets, DType::i32, logits.rows());
-    LLM_ASSERT(vocab > 0 && vocab <= logits.columns(), "{}: vocabulary {}, logits {}", op, vocab,
-               logits.describe());
-    for (int64_t row = 0; row < logits.rows(); ++row) {
-      const int32_t target = targets.i32()[row];
-      LLM_ASSERT(target == kIgnoredTarget || (target >= 0 && target < vocab), "{}: target {} of {}",
-                 op, target, vocab);
-    }
-  }
-
-  int threads_;
-  bool plain_;
 };
 
 }  // namespace

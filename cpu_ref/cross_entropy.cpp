@@ -18,7 +18,7 @@ double log_sum_exp(const float* logits, int64_t vocab) {
 }  // namespace
 
 void cross_entropy_forward(float* losses, const float* logits, const int32_t* targets, int64_t rows,
-                           int64_t vocab, int64_t padded, int threads) {
+                           int64_t vocab, int64_t padded, Threads threads) {
   parallel_ranges(rows, threads, rows_per_thread(vocab), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const float* logit = logits + row * padded;
@@ -31,7 +31,7 @@ void cross_entropy_forward(float* losses, const float* logits, const int32_t* ta
 
 void cross_entropy_backward(float* dlogits, const float* logits, const int32_t* targets,
                             int64_t rows, int64_t vocab, int64_t padded, float gradient_scale,
-                            int threads) {
+                            Threads threads) {
   parallel_ranges(rows, threads, rows_per_thread(vocab), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const float* logit = logits + row * padded;

@@ -47,7 +47,7 @@ double exp_sum(float* y, const float* x, int64_t count, float top) {
 
 void cross_entropy_fast(float* losses, float* dlogits, const float* logits, const int32_t* targets,
                         int64_t rows, int64_t vocab, int64_t padded, float gradient_scale,
-                        int threads) {
+                        Threads threads) {
   parallel_ranges(rows, threads, rows_per_thread(vocab), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const float* logit = logits + row * padded;

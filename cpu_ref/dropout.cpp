@@ -6,7 +6,7 @@
 namespace llm::cpu_ref {
 
 void dropout(float* y, const float* x, const int64_t* sample_ids, int64_t samples, int64_t elements,
-             float rate, uint64_t seed, uint32_t site, int threads) {
+             float rate, uint64_t seed, uint32_t site, Threads threads) {
   const uint32_t threshold = dropout_threshold(rate);
   const float kept_scale = 1.0f / (1.0f - rate);
   parallel_ranges(samples * elements, threads, kGrainElements, [&](int64_t begin, int64_t end) {

@@ -1,5 +1,9 @@
 #include <algorithm>
 
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
 #include "backend/dropout_mask.h"
 #include "cpu_ref/dropout.h"
 #include "cpu_ref/threads.h"
@@ -7,41 +11,66 @@
 namespace llm::cpu_ref {
 namespace {
 
-constexpr int kBlocks = 8;
-constexpr int64_t kNumbers = 4 * kBlocks;
-typedef uint32_t Words __attribute__((vector_size(4 * kBlocks)));
-typedef uint64_t WideWords __attribute__((vector_size(8 * kBlocks)));
+#ifdef __AVX2__
 
-// The upper and lower halves of a * b.
-void multiply(Words& high, Words& low, uint32_t a, Words b) {
-  const WideWords product = __builtin_convertvector(b, WideWords) * uint64_t{a};
-  high = __builtin_convertvector(product >> 32, Words);
-  low = __builtin_convertvector(product, Words);
-}
+constexpr int kGroups = 4;  // independent chains of multiplications
+constexpr int64_t kNumbers = 16 * kGroups;
 
-// bits[n] = Random(seed, stream).bits32(4 * block + n) for n in [0, kNumbers); see base/rng.h.
+// bits[n] = Random(seed, stream).bits32(4 * block + n) for n in [0, kNumbers); see base/rng.h. Each
+// 64-bit lane holds one 32-bit word of a block in its lower half; what is left in the upper half
+// the multiplication does not see.
 void random_bits(uint32_t* bits, uint64_t seed, uint64_t stream, uint64_t block) {
-  const WideWords lanes = {0, 1, 2, 3, 4, 5, 6, 7};
-  const WideWords numbers = lanes + block;
-  Words counter[4] = {
-      __builtin_convertvector(numbers, Words), __builtin_convertvector(numbers >> 32, Words),
-      Words{} + static_cast<uint32_t>(stream), Words{} + static_cast<uint32_t>(stream >> 32)};
+  const auto splat = [](uint64_t value) {
+    return _mm256_set1_epi64x(static_cast<long long>(value));
+  };
+  const __m256i factor_a = splat(0xD2511F53u), factor_b = splat(0xCD9E8D57u);
+  __m256i word[kGroups][4];
+  for (int g = 0; g < kGroups; ++g) {
+    word[g][0] = _mm256_add_epi64(splat(block + 4 * static_cast<uint64_t>(g)),
+                                  _mm256_setr_epi64x(0, 1, 2, 3));
+    word[g][1] = _mm256_srli_epi64(word[g][0], 32);
+    word[g][2] = splat(stream);
+    word[g][3] = splat(stream >> 32);
+  }
   uint32_t key0 = static_cast<uint32_t>(seed), key1 = static_cast<uint32_t>(seed >> 32);
   for (int round = 0; round < 10; ++round) {
-    Words high_a, low_a, high_b, low_b;
-    multiply(high_a, low_a, 0xD2511F53u, counter[0]);
-    multiply(high_b, low_b, 0xCD9E8D57u, counter[2]);
-    counter[0] = high_b ^ counter[1] ^ key0;
-    counter[1] = low_b;
-    counter[2] = high_a ^ counter[3] ^ key1;
-    counter[3] = low_a;
+    const __m256i keys0 = splat(key0), keys1 = splat(key1);
+    for (auto& w : word) {
+      const __m256i a = _mm256_mul_epu32(factor_a, w[0]), b = _mm256_mul_epu32(factor_b, w[2]);
+      w[0] = _mm256_xor_si256(_mm256_xor_si256(_mm256_srli_epi64(b, 32), w[1]), keys0);
+      w[1] = b;
+      w[2] = _mm256_xor_si256(_mm256_xor_si256(_mm256_srli_epi64(a, 32), w[3]), keys1);
+      w[3] = a;
+    }
     key0 += 0x9E3779B9u;
     key1 += 0xBB67AE85u;
   }
-  for (int lane = 0; lane < kBlocks; ++lane) {
-    for (int word = 0; word < 4; ++word) bits[4 * lane + word] = counter[word][lane];
+  for (int g = 0; g < kGroups; ++g) {
+    const auto pair = [](__m256i low, __m256i high) {
+      return _mm256_blend_epi32(low, _mm256_slli_epi64(high, 32), 0xAA);
+    };
+    const __m256i first = pair(word[g][0], word[g][1]), second = pair(word[g][2], word[g][3]);
+    const __m256i even = _mm256_unpacklo_epi64(first, second);
+    const __m256i odd = _mm256_unpackhi_epi64(first, second);
+    auto* to = reinterpret_cast<__m256i*>(bits + 16 * g);
+    _mm256_storeu_si256(to, _mm256_permute2x128_si256(even, odd, 0x20));
+    _mm256_storeu_si256(to + 1, _mm256_permute2x128_si256(even, odd, 0x31));
   }
 }
+
+#else
+
+constexpr int64_t kNumbers = 64;
+
+void random_bits(uint32_t* bits, uint64_t seed, uint64_t stream, uint64_t block) {
+  const Random random(seed, stream);
+  for (int64_t n = 0; n < kNumbers; n += 4) {
+    const PhiloxBlock words = random.block(block + static_cast<uint64_t>(n / 4));
+    std::copy(words.begin(), words.end(), bits + n);
+  }
+}
+
+#endif
 
 }  // namespace
 
@@ -56,15 +85,21 @@ void dropout_factors(float* factors, uint64_t seed, uint64_t stream, uint64_t fi
     const auto skip = static_cast<int64_t>(element % 4);
     const int64_t take = std::min(count - done, kNumbers - skip);
     random_bits(bits, seed, stream, element / 4);
-    for (int64_t i = 0; i < take; ++i) {
-      factors[done + i] = bits[skip + i] >= threshold ? kept : 0.0f;
+    if (take == kNumbers) {  // a length that the compiler knows
+      for (int64_t i = 0; i < kNumbers; ++i) {
+        factors[done + i] = bits[i] >= threshold ? kept : 0.0f;
+      }
+    } else {
+      for (int64_t i = 0; i < take; ++i) {
+        factors[done + i] = bits[skip + i] >= threshold ? kept : 0.0f;
+      }
     }
     done += take;
   }
 }
 
 void dropout_fast(float* y, const float* x, const int64_t* sample_ids, int64_t samples,
-                  int64_t elements, float rate, uint64_t seed, uint32_t site, int threads) {
+                  int64_t elements, float rate, uint64_t seed, uint32_t site, Threads threads) {
   constexpr int64_t kChunk = 1024;
   const int64_t chunks = (elements + kChunk - 1) / kChunk;
   parallel_ranges(samples * chunks, threads, 4, [&](int64_t begin, int64_t end) {

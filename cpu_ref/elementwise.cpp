@@ -10,7 +10,7 @@ namespace llm::cpu_ref {
 namespace {
 
 template <typename T>
-void fill_as(void* y, T value, int64_t count, int threads) {
+void fill_as(void* y, T value, int64_t count, Threads threads) {
   T* to = static_cast<T*>(y);
   parallel_ranges(count, threads, kGrainElements,
                   [&](int64_t begin, int64_t end) { std::fill(to + begin, to + end, value); });
@@ -48,7 +48,7 @@ void store(void* y, DType dtype, int64_t i, float value) {
 
 }  // namespace
 
-void fill(void* y, DType dtype, double value, int64_t count, int threads) {
+void fill(void* y, DType dtype, double value, int64_t count, Threads threads) {
   switch (dtype) {
     case DType::f32:
       return fill_as(y, static_cast<float>(value), count, threads);
@@ -65,7 +65,7 @@ void fill(void* y, DType dtype, double value, int64_t count, int threads) {
   }
 }
 
-void convert(void* y, DType y_dtype, const void* x, DType x_dtype, int64_t count, int threads) {
+void convert(void* y, DType y_dtype, const void* x, DType x_dtype, int64_t count, Threads threads) {
   if (y_dtype == x_dtype) {
     const int64_t bytes = dtype_bytes(y_dtype);
     parallel_ranges(count, threads, kGrainElements, [&](int64_t begin, int64_t end) {
@@ -80,13 +80,13 @@ void convert(void* y, DType y_dtype, const void* x, DType x_dtype, int64_t count
   });
 }
 
-void add(float* y, const float* a, const float* b, int64_t count, int threads) {
+void add(float* y, const float* a, const float* b, int64_t count, Threads threads) {
   parallel_ranges(count, threads, kGrainElements, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) y[i] = a[i] + b[i];
   });
 }
 
-void scale(float* y, float factor, int64_t count, int threads) {
+void scale(float* y, float factor, int64_t count, Threads threads) {
   parallel_ranges(count, threads, kGrainElements, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) y[i] *= factor;
   });

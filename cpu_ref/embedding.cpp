@@ -6,7 +6,7 @@ namespace llm::cpu_ref {
 
 void embedding_forward(float* y, const int32_t* tokens, const int32_t* positions,
                        const float* token_table, const float* position_table, int64_t rows,
-                       int64_t length, int64_t channels, int threads) {
+                       int64_t length, int64_t channels, Threads threads) {
   parallel_ranges(rows, threads, rows_per_thread(channels), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const float* token = token_table + tokens[row] * channels;
@@ -23,7 +23,7 @@ void embedding_forward(float* y, const int32_t* tokens, const int32_t* positions
 // summed in the order of the rows.
 void embedding_backward(float* dtoken_table, float* dposition_table, const float* dy,
                         const int32_t* tokens, const int32_t* positions, int64_t rows,
-                        int64_t length, int64_t channels, int threads) {
+                        int64_t length, int64_t channels, Threads threads) {
   parallel_ranges(channels, threads, rows_per_thread(rows), [&](int64_t begin, int64_t end) {
     for (int64_t row = 0; row < rows; ++row) {
       const int64_t at = positions ? positions[row] : row % length;

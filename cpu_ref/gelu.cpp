@@ -12,7 +12,7 @@ constexpr double kCubic = 0.044715;
 
 }  // namespace
 
-void gelu_forward(float* y, const float* x, int64_t count, int threads) {
+void gelu_forward(float* y, const float* x, int64_t count, Threads threads) {
   parallel_ranges(count, threads, kGrainElements, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const double v = x[i];
@@ -21,7 +21,7 @@ void gelu_forward(float* y, const float* x, int64_t count, int threads) {
   });
 }
 
-void gelu_backward(float* dx, const float* dy, const float* x, int64_t count, int threads) {
+void gelu_backward(float* dx, const float* dy, const float* x, int64_t count, Threads threads) {
   parallel_ranges(count, threads, kGrainElements, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const double v = x[i];

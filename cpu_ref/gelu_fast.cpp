@@ -28,13 +28,14 @@ void gelu_forward_range(float* y, const float* x, int64_t count) {
   if (i < count) store_part(y + i, gelu(load_part(x + i, count - i)), count - i);
 }
 
-void gelu_forward_fast(float* y, const float* x, int64_t count, int threads) {
+void gelu_forward_fast(float* y, const float* x, int64_t count, Threads threads) {
   parallel_ranges(count, threads, kGrainElements, [&](int64_t begin, int64_t end) {
     gelu_forward_range(y + begin, x + begin, end - begin);
   });
 }
 
-void gelu_backward_fast(float* dx, const float* dy, const float* x, int64_t count, int threads) {
+void gelu_backward_fast(float* dx, const float* dy, const float* x, int64_t count,
+                        Threads threads) {
   parallel_ranges(count, threads, kGrainElements, [&](int64_t begin, int64_t end) {
     int64_t i = begin;
     for (; i + kLanes <= end; i += kLanes) {

@@ -45,7 +45,7 @@ void backward_row(float* dx, const float* dy, const float* x, double mean, doubl
 
 void layernorm_forward(float* y, float* mean, float* rstd, const float* x, const float* weight,
                        const float* bias, int64_t rows, int64_t channels, float epsilon,
-                       int threads) {
+                       Threads threads) {
   parallel_ranges(rows, threads, rows_per_thread(channels), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       forward_row(y + row * channels, mean ? mean + row : nullptr, rstd ? rstd + row : nullptr,
@@ -56,7 +56,7 @@ void layernorm_forward(float* y, float* mean, float* rstd, const float* x, const
 
 void layernorm_backward(float* dx, float* dweight, float* dbias, const float* dy, const float* x,
                         const float* mean, const float* rstd, const float* weight, int64_t rows,
-                        int64_t channels, bool accumulate, int threads) {
+                        int64_t channels, bool accumulate, Threads threads) {
   // The gradients of the parameters first: dx may overwrite dy. A thread owns columns, so that the
   // order of each sum is the order of the rows.
   if (dweight || dbias) {

@@ -91,7 +91,7 @@ void backward_row(float* dx, float* dweight, float* dbias, const float* dy, cons
 
 void layernorm_forward_fast(float* sum, float* y, float* mean, float* rstd, const float* x,
                             const float* residual, const float* weight, const float* bias,
-                            int64_t rows, int64_t channels, float epsilon, int threads) {
+                            int64_t rows, int64_t channels, float epsilon, Threads threads) {
   parallel_ranges(rows, threads, rows_per_thread(channels), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const int64_t at = row * channels;
@@ -105,7 +105,7 @@ void layernorm_forward_fast(float* sum, float* y, float* mean, float* rstd, cons
 void layernorm_backward_fast(float* dx, float* dweight, float* dbias, const float* dy,
                              const float* x, const float* mean, const float* rstd,
                              const float* weight, int64_t rows, int64_t channels, bool accumulate,
-                             int threads) {
+                             Threads threads) {
   // At most 64 blocks, each of at least 16 rows, with sums of their own.
   const int64_t block_rows = std::max<int64_t>(16, (rows + 63) / 64);
   const int64_t blocks = (rows + block_rows - 1) / block_rows;

@@ -5,7 +5,7 @@
 namespace llm::cpu_ref {
 
 void linear_forward(float* y, const float* x, const float* weight, const float* bias, int64_t rows,
-                    int64_t in, int64_t out, int threads) {
+                    int64_t in, int64_t out, Threads threads) {
   parallel_ranges(rows * out, threads, rows_per_thread(in), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const float* a = x + i / out * in;
@@ -18,7 +18,7 @@ void linear_forward(float* y, const float* x, const float* weight, const float* 
 }
 
 void linear_backward_input(float* dx, const float* dy, const float* weight, int64_t rows,
-                           int64_t in, int64_t out, bool accumulate, int threads) {
+                           int64_t in, int64_t out, bool accumulate, Threads threads) {
   parallel_ranges(rows * in, threads, rows_per_thread(out), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t row = i / in, c = i % in;
@@ -32,7 +32,7 @@ void linear_backward_input(float* dx, const float* dy, const float* weight, int6
 }
 
 void linear_backward_weight(float* dweight, const float* dy, const float* x, int64_t rows,
-                            int64_t in, int64_t out, int threads) {
+                            int64_t in, int64_t out, Threads threads) {
   parallel_ranges(out * in, threads, rows_per_thread(rows), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t o = i / in, c = i % in;
@@ -45,7 +45,8 @@ void linear_backward_weight(float* dweight, const float* dy, const float* x, int
   });
 }
 
-void linear_backward_bias(float* dbias, const float* dy, int64_t rows, int64_t out, int threads) {
+void linear_backward_bias(float* dbias, const float* dy, int64_t rows, int64_t out,
+                          Threads threads) {
   parallel_ranges(out, threads, rows_per_thread(rows), [&](int64_t begin, int64_t end) {
     for (int64_t o = begin; o < end; ++o) {
       double sum = dbias[o];

@@ -5,33 +5,36 @@
 
 #include <cstdint>
 
+#include "cpu_ref/thread_pool.h"
+
 namespace llm::cpu_ref {
 
 // y = x weight^T + bias.  x: (rows, in)  weight: (out, in)  bias: (out) or null
 void linear_forward(float* y, const float* x, const float* weight, const float* bias, int64_t rows,
-                    int64_t in, int64_t out, int threads);
+                    int64_t in, int64_t out, Threads threads);
 // dx = dy weight (+ dx)
 void linear_backward_input(float* dx, const float* dy, const float* weight, int64_t rows,
-                           int64_t in, int64_t out, bool accumulate, int threads);
+                           int64_t in, int64_t out, bool accumulate, Threads threads);
 // dweight += dy^T x
 void linear_backward_weight(float* dweight, const float* dy, const float* x, int64_t rows,
-                            int64_t in, int64_t out, int threads);
+                            int64_t in, int64_t out, Threads threads);
 // dbias += column sums of dy
-void linear_backward_bias(float* dbias, const float* dy, int64_t rows, int64_t out, int threads);
+void linear_backward_bias(float* dbias, const float* dy, int64_t rows, int64_t out,
+                          Threads threads);
 
 // The same by OpenBLAS, each thread a part of the result; few rows (decoding) by dot products with
 // each row of the weight. A build without OpenBLAS falls back to the loops above.
 void linear_forward_fast(float* y, const float* x, const float* weight, const float* bias,
-                         int64_t rows, int64_t in, int64_t out, int threads);
+                         int64_t rows, int64_t in, int64_t out, Threads threads);
 // y = gelu(pre), pre = x weight^T + bias. pre may be null.
 void linear_gelu_forward_fast(float* y, float* pre, const float* x, const float* weight,
                               const float* bias, int64_t rows, int64_t in, int64_t out,
-                              int threads);
+                              Threads threads);
 void linear_backward_input_fast(float* dx, const float* dy, const float* weight, int64_t rows,
-                                int64_t in, int64_t out, bool accumulate, int threads);
+                                int64_t in, int64_t out, bool accumulate, Threads threads);
 void linear_backward_weight_fast(float* dweight, const float* dy, const float* x, int64_t rows,
-                                 int64_t in, int64_t out, int threads);
+                                 int64_t in, int64_t out, Threads threads);
 void linear_backward_bias_fast(float* dbias, const float* dy, int64_t rows, int64_t out,
-                               int threads);
+                               Threads threads);
 
 }  // namespace llm::cpu_ref

@@ -19,7 +19,8 @@ struct Part {
 
 // --- Few rows: every weight is read once, so the product is as fast as the memory
 
-constexpr int64_t kFewRows = 4;
+constexpr int64_t kFewRows = 8;   // more are faster by OpenBLAS
+constexpr int64_t kRowGroup = 4;  // rows at a time
 
 // y[r, column] for kRows rows and one column: dot products that share the weight's row.
 template <int kRows>
@@ -44,17 +45,18 @@ void few_rows_column(float* y, const float* x, const float* weight, float bias, 
 void few_rows_forward(float* y, const float* x, const float* weight, const float* bias, int64_t in,
                       int64_t out, const Part& part) {
   using Body = void (*)(float*, const float*, const float*, float, int64_t, int64_t);
-  constexpr Body kBodies[kFewRows] = {few_rows_column<1>, few_rows_column<2>, few_rows_column<3>,
-                                      few_rows_column<4>};
-  const Body body = kBodies[part.rows - 1];
+  constexpr Body kBodies[kRowGroup] = {few_rows_column<1>, few_rows_column<2>, few_rows_column<3>,
+                                       few_rows_column<4>};
   for (int64_t o = part.column; o < part.column + part.columns; ++o) {
-    body(y + part.row * out + o, x + part.row * in, weight + o * in, bias ? bias[o] : 0.0f, in,
-         out);
+    for (int64_t row = part.row; row < part.row + part.rows; row += kRowGroup) {
+      const Body body = kBodies[std::min(kRowGroup, part.row + part.rows - row) - 1];
+      body(y + row * out + o, x + row * in, weight + o * in, bias ? bias[o] : 0.0f, in, out);
+    }
   }
 }
 
 // --- Many rows: OpenBLAS. Each of our threads calls it for its part of the result (the backend
-// tells it to use one thread per call): threads of its own beside those of OpenMP would fight for
+// tells it to use one thread per call): threads of its own beside ours would fight for
 // the same cores.
 
 // Parts start at multiples of this many rows or columns, so that no tile of a kernel is cut.
@@ -62,7 +64,8 @@ constexpr int64_t kTile = 48;
 
 // Splits a (rows, columns) result along its longer side.
 template <typename Body>
-void parallel_parts(int64_t rows, int64_t columns, int64_t depth, int threads, const Body& body) {
+void parallel_parts(int64_t rows, int64_t columns, int64_t depth, Threads threads,
+                    const Body& body) {
   if (rows == 0 || columns == 0) return;
   const int64_t length = std::max(rows, columns);
   const int64_t tiles = (length + kTile - 1) / kTile;
@@ -93,11 +96,7 @@ void many_rows_forward(float* y, const float* x, const float* weight, const floa
 
 void many_rows_forward(float* y, const float* x, const float* weight, const float* bias, int64_t in,
                        int64_t out, const Part& part) {
-  for (int64_t row = 0; row < part.rows; row += kFewRows) {
-    few_rows_forward(
-        y, x, weight, bias, in, out,
-        {part.row + row, std::min(kFewRows, part.rows - row), part.column, part.columns});
-  }
+  few_rows_forward(y, x, weight, bias, in, out, part);
 }
 
 #endif
@@ -110,14 +109,14 @@ void forward_part(float* y, const float* x, const float* weight, const float* bi
 }  // namespace
 
 void linear_forward_fast(float* y, const float* x, const float* weight, const float* bias,
-                         int64_t rows, int64_t in, int64_t out, int threads) {
+                         int64_t rows, int64_t in, int64_t out, Threads threads) {
   parallel_parts(rows, out, in, threads,
                  [&](const Part& part) { forward_part(y, x, weight, bias, in, out, part); });
 }
 
 void linear_gelu_forward_fast(float* y, float* pre, const float* x, const float* weight,
                               const float* bias, int64_t rows, int64_t in, int64_t out,
-                              int threads) {
+                              Threads threads) {
   float* before = pre ? pre : y;
   parallel_parts(rows, out, in, threads, [&](const Part& part) {
     forward_part(before, x, weight, bias, in, out, part);
@@ -131,7 +130,7 @@ void linear_gelu_forward_fast(float* y, float* pre, const float* x, const float*
 #ifdef LLM_HAVE_OPENBLAS
 
 void linear_backward_input_fast(float* dx, const float* dy, const float* weight, int64_t rows,
-                                int64_t in, int64_t out, bool accumulate, int threads) {
+                                int64_t in, int64_t out, bool accumulate, Threads threads) {
   parallel_parts(rows, in, out, threads, [&](const Part& part) {
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, size(part.rows), size(part.columns),
                 size(out), 1.0f, dy + part.row * out, size(out), weight + part.column, size(in),
@@ -140,7 +139,7 @@ void linear_backward_input_fast(float* dx, const float* dy, const float* weight,
 }
 
 void linear_backward_weight_fast(float* dweight, const float* dy, const float* x, int64_t rows,
-                                 int64_t in, int64_t out, int threads) {
+                                 int64_t in, int64_t out, Threads threads) {
   parallel_parts(out, in, rows, threads, [&](const Part& part) {
     cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, size(part.rows), size(part.columns),
                 size(rows), 1.0f, dy + part.row, size(out), x + part.column, size(in), 1.0f,
@@ -151,19 +150,19 @@ void linear_backward_weight_fast(float* dweight, const float* dy, const float* x
 #else
 
 void linear_backward_input_fast(float* dx, const float* dy, const float* weight, int64_t rows,
-                                int64_t in, int64_t out, bool accumulate, int threads) {
+                                int64_t in, int64_t out, bool accumulate, Threads threads) {
   linear_backward_input(dx, dy, weight, rows, in, out, accumulate, threads);
 }
 
 void linear_backward_weight_fast(float* dweight, const float* dy, const float* x, int64_t rows,
-                                 int64_t in, int64_t out, int threads) {
+                                 int64_t in, int64_t out, Threads threads) {
   linear_backward_weight(dweight, dy, x, rows, in, out, threads);
 }
 
 #endif
 
 void linear_backward_bias_fast(float* dbias, const float* dy, int64_t rows, int64_t out,
-                               int threads) {
+                               Threads threads) {
   // A thread owns columns and walks the rows, adding whole vectors.
   parallel_ranges(out, threads, rows_per_thread(rows), [&](int64_t begin, int64_t end) {
     for (int64_t row = 0; row < rows; ++row) {

@@ -12,7 +12,7 @@ namespace {
 constexpr int64_t kSumBlock = 16384;
 
 template <typename Term>
-double sum_of(const float* x, int64_t count, int threads, const Term& term) {
+double sum_of(const float* x, int64_t count, Threads threads, const Term& term) {
   const int64_t blocks = (count + kSumBlock - 1) / kSumBlock;
   std::vector<double> partial(static_cast<size_t>(blocks));
   parallel_ranges(blocks, threads, 1, [&](int64_t begin, int64_t end) {
@@ -30,17 +30,17 @@ double sum_of(const float* x, int64_t count, int threads, const Term& term) {
 
 }  // namespace
 
-double sum(const float* x, int64_t count, int threads) {
+double sum(const float* x, int64_t count, Threads threads) {
   return sum_of(x, count, threads, [](double value) { return value; });
 }
 
-double sum_of_squares(const float* x, int64_t count, int threads) {
+double sum_of_squares(const float* x, int64_t count, Threads threads) {
   return sum_of(x, count, threads, [](double value) { return value * value; });
 }
 
 void adamw_update(float* params, uint16_t* low, float* m, float* v, const float* grads,
                   const float* chunk_decay, int64_t count, int64_t chunk, const AdamWStep& step,
-                  int threads) {
+                  Threads threads) {
   const double beta1 = step.beta1, beta2 = step.beta2, rate = step.learning_rate;
   const double correction1 = 1 - std::pow(beta1, step.updates);
   const double correction2 = 1 - std::pow(beta2, step.updates);

@@ -3,12 +3,14 @@
 
 #include <cstdint>
 
+#include "cpu_ref/thread_pool.h"
+
 namespace llm::cpu_ref {
 
 // Both sum blocks of fixed size in f64 and add the blocks in order, so that the result does not
 // depend on the number of threads.
-double sum(const float* x, int64_t count, int threads);
-double sum_of_squares(const float* x, int64_t count, int threads);
+double sum(const float* x, int64_t count, Threads threads);
+double sum_of_squares(const float* x, int64_t count, Threads threads);
 
 // The numbers of one update, the same for all parameters.
 struct AdamWStep {
@@ -20,12 +22,12 @@ struct AdamWStep {
 // chunk keeps every bit of its parameters and moments.
 void adamw_update(float* params, uint16_t* low, float* m, float* v, const float* grads,
                   const float* chunk_decay, int64_t count, int64_t chunk, const AdamWStep& step,
-                  int threads);
+                  Threads threads);
 
 // Vectorized; squares and moments in f32, sums of squares in f64 lanes.
-double sum_of_squares_fast(const float* x, int64_t count, int threads);
+double sum_of_squares_fast(const float* x, int64_t count, Threads threads);
 void adamw_update_fast(float* params, uint16_t* low, float* m, float* v, const float* grads,
                        const float* chunk_decay, int64_t count, int64_t chunk,
-                       const AdamWStep& step, int threads);
+                       const AdamWStep& step, Threads threads);
 
 }  // namespace llm::cpu_ref

@@ -90,7 +90,7 @@ void update_chunk(float* params, float* m, float* v, const float* grads, int64_t
 
 }  // namespace
 
-double sum_of_squares_fast(const float* x, int64_t count, int threads) {
+double sum_of_squares_fast(const float* x, int64_t count, Threads threads) {
   const int64_t blocks = (count + kSumBlock - 1) / kSumBlock;
   std::vector<double> partial(static_cast<size_t>(blocks));
   parallel_ranges(blocks, threads, 4, [&](int64_t begin, int64_t end) {
@@ -107,7 +107,7 @@ double sum_of_squares_fast(const float* x, int64_t count, int threads) {
 
 void adamw_update_fast(float* params, uint16_t* low, float* m, float* v, const float* grads,
                        const float* chunk_decay, int64_t count, int64_t chunk,
-                       const AdamWStep& step, int threads) {
+                       const AdamWStep& step, Threads threads) {
   const StepFactors factors(step);
   const int64_t chunks = (count + chunk - 1) / chunk;
   parallel_ranges(chunks, threads, rows_per_thread(chunk), [&](int64_t begin, int64_t end) {

@@ -12,7 +12,6 @@ int thread_count();
 
 // Calls body(i) for i in [0, count), in any order, on up to `threads` threads, of which the calling
 // one is one. The first exception is rethrown when all have ended; what had not begun is left out.
-// Uses std::thread (not OpenMP), so that long-lived work beside the trainer is possible.
 void parallel_for(int64_t count, int threads, const std::function<void(int64_t)>& body);
 
 }  // namespace llm

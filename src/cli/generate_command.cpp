@@ -1,7 +1,6 @@
 // llm generate
 #include <fmt/format.h>
 
-#include <cstdio>
 #include <limits>
 #include <map>
 #include <memory>
@@ -13,6 +12,7 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/device.h"
+#include "cli/output.h"
 #include "infer/engine.h"
 #include "weights/model_folder.h"
 
@@ -27,12 +27,6 @@ struct Arguments {
   int64_t num_samples = 1, seed = 42;
   bool allow_special = false, echo = true, json = false;
 };
-
-void print(std::string_view text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
-    fail_disk("standard output", "cannot write", errno);
-  }
-}
 
 std::string read_prompt_file(const std::string& path) {
   FileReader reader(path);
@@ -237,9 +231,7 @@ void generate(Arguments arguments) {
       prompts, options,
       [&](int64_t sample, std::string_view text) { printer.receive(sample, text); });
   report(results, engine.figures(), model->config());
-  if (arguments.json) {
-    print(to_line(result_json(prompt, results, *tokenizer, engine.figures())) + "\n");
-  }
+  if (arguments.json) print_json(result_json(prompt, results, *tokenizer, engine.figures()));
 }
 
 void add_sampling_options(CLI::App& command, Arguments& arguments) {

@@ -15,6 +15,7 @@
 #include "base/parallel.h"
 #include "base/progress.h"
 #include "cli/commands.h"
+#include "cli/output.h"
 #include "data/corpus_reader.h"
 #include "text/bpe_trainer.h"
 #include "text/pattern.h"
@@ -34,12 +35,6 @@ class Stopwatch {
  private:
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
-
-void print(std::string_view text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
-    fail_disk("standard output", "cannot write", errno);
-  }
-}
 
 // Calls use(part) for the file's bytes in order; "-" is standard input.
 template <typename Use>
@@ -142,14 +137,13 @@ void train(const TrainOptions& options) {
                             with_commas(tokenizer.vocab_size()), with_commas(options.vocab_size)));
   }
   if (options.json) {
-    print(to_line(Json{{"vocab_size", tokenizer.vocab_size()},
-                       {"merges", merges},
-                       {"bytes", counter.bytes()},
-                       {"seconds", seconds},
-                       {"counting_seconds", counting_seconds},
-                       {"hash", tokenizer.hash()},
-                       {"directory", options.directory}}) +
-          "\n");
+    print_json(Json{{"vocab_size", tokenizer.vocab_size()},
+                    {"merges", merges},
+                    {"bytes", counter.bytes()},
+                    {"seconds", seconds},
+                    {"counting_seconds", counting_seconds},
+                    {"hash", tokenizer.hash()},
+                    {"directory", options.directory}});
   } else {
     print(fmt::format("{} tokens ({} merges) from {} of text in {:.2f} s -> {}\n",
                       with_commas(tokenizer.vocab_size()), with_commas(merges),
@@ -184,7 +178,7 @@ void encode(const EncodeOptions& options) {
   if (options.json) {
     Json record{{"tokens", ids.size()}, {"bytes", text.size()}, {"seconds", seconds}};
     if (!options.count) record["ids"] = ids;
-    print(to_line(record) + "\n");
+    print_json(record);
   } else {
     print({line.data(), line.size()});
   }

@@ -57,7 +57,9 @@ std::vector<std::string> resume_arguments(const fs::path& run,
 }
 
 ProcessOptions pretrain_environment() {
-  return {.environment = {"OMP_NUM_THREADS=1", "OPENBLAS_NUM_THREADS=1"}};
+  ProcessOptions options;
+  options.environment = {"OMP_NUM_THREADS=1", "OPENBLAS_NUM_THREADS=1"};
+  return options;
 }
 
 std::string manifest_of(const fs::path& run, int64_t step) {

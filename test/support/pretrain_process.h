@@ -16,7 +16,7 @@ std::vector<std::string> pretrain_arguments(const fs::path& data, const fs::path
 // The same with --resume and nothing but `more`.
 std::vector<std::string> resume_arguments(const fs::path& run,
                                           const std::vector<std::string>& more = {});
-// One OpenMP thread, so that many such runs at once do not wait for each other.
+// One thread, so that many such runs at once do not wait for each other.
 ProcessOptions pretrain_environment();
 
 // The manifest of a checkpoint holds the hash of every file, so equal manifests mean equal bits.
