@@ -133,7 +133,7 @@ TEST(BadInput, UndamagedFilesAreAccepted) {
       {"pretrain", "-o", "run", "--resume", "--steps", "3"},
   };
   for (const std::vector<std::string>& command : commands) {
-    const BadCase good{command.front(), command};
+    const BadCase good{.name = command.front(), .arguments = command, .message = {}};
     const ProcessResult result = run_case(good, directory.path(), /*limited=*/true);
     EXPECT_EQ(result.exit_code, 0) << testing::PrintToString(command) << "\n" << result.err;
   }

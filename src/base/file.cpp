@@ -277,6 +277,15 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   return *this;
 }
 
+void MappedFile::release(Bytes part) const {
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = (reinterpret_cast<uintptr_t>(part.data()) + page - 1) / page * page;
+  const auto end = reinterpret_cast<uintptr_t>(part.data() + part.size()) / page * page;
+  if (begin >= end) return;
+  // NOLINTNEXTLINE(performance-no-int-to-ptr)
+  ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
 FileReader::FileReader(fs::path path) : path_(std::move(path)) {
   if (path_ == "-") {
     descriptor_ = ::dup(STDIN_FILENO);

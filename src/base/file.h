@@ -87,6 +87,9 @@ class MappedFile {
   MappedFile& operator=(MappedFile&& other) noexcept;
 
   Bytes bytes() const { return {static_cast<const std::byte*>(data_), size_}; }
+  // Gives back the memory of pages that lie in `part` of bytes(), which will not be needed soon.
+  // They are read again if they are.
+  void release(Bytes part) const;
   const fs::path& path() const { return path_; }
 
  private:

@@ -106,24 +106,28 @@ void ParameterStore::set_weight_decay(float decay) {
 }
 
 void ParameterStore::initialize(uint64_t seed) {
+  constexpr int64_t kPiece = 1 << 20;  // elements on the host at once
   constexpr int64_t kBlock = 1 << 16;  // elements per piece of work
   zero();
+  std::vector<float> piece;
   for (size_t index = 0; index < parameters_.size(); ++index) {
     const Parameter& parameter = parameters_[index];
     if (parameter.init == Init::zeros) continue;
-    std::vector<float> host(static_cast<size_t>(parameter.size()), 1.0f);
-    if (parameter.init == Init::normal) {
-      const Random random(seed, stream_id("init:" + parameter.name));
-      const int64_t blocks = (parameter.size() + kBlock - 1) / kBlock;
-      parallel_for(blocks, thread_count(), [&](int64_t block) {
-        const int64_t end = std::min(parameter.size(), (block + 1) * kBlock);
-        for (int64_t i = block * kBlock; i < end; ++i) {
-          host[static_cast<size_t>(i)] = static_cast<float>(
-              random.normal(static_cast<uint64_t>(i)) * parameter.init_deviation);
-        }
-      });
+    const Random random(seed, stream_id("init:" + parameter.name));
+    for (int64_t begin = 0; begin < parameter.size(); begin += kPiece) {
+      const int64_t count = std::min(kPiece, parameter.size() - begin);
+      piece.assign(static_cast<size_t>(count), 1.0f);
+      if (parameter.init == Init::normal) {
+        parallel_for((count + kBlock - 1) / kBlock, thread_count(), [&](int64_t block) {
+          const int64_t end = std::min(count, (block + 1) * kBlock);
+          for (int64_t i = block * kBlock; i < end; ++i) {
+            piece[static_cast<size_t>(i)] = static_cast<float>(
+                random.normal(static_cast<uint64_t>(begin + i)) * parameter.init_deviation);
+          }
+        });
+      }
+      write(static_cast<int>(index), values_, piece, begin);
     }
-    write(static_cast<int>(index), values_, host);
   }
 }
 
@@ -144,12 +148,15 @@ void ParameterStore::read(int index, Tensor arena, std::span<float> into) const 
   backend_.copy_to_host(into.data(), arena.slice(0, parameter.offset, parameter.size()));
 }
 
-void ParameterStore::write(int index, Tensor arena, std::span<const float> from) {
+void ParameterStore::write(int index, Tensor arena, std::span<const float> from, int64_t begin) {
   const Parameter& parameter = parameters_[static_cast<size_t>(index)];
-  LLM_ASSERT(static_cast<int64_t>(from.size()) == parameter.size());
+  const auto count = static_cast<int64_t>(from.size());
+  LLM_ASSERT(begin >= 0 && begin + count <= parameter.size());
   const Tensor padded = arena.slice(0, parameter.offset, parameter.padded_size());
-  if (padded.size() > parameter.size()) backend_.fill(padded, 0);
-  backend_.copy_to_device(padded.slice(0, 0, parameter.size()), from.data());
+  if (begin + count == parameter.size() && padded.size() > parameter.size()) {
+    backend_.fill(padded.slice(0, parameter.size(), padded.size() - parameter.size()), 0);
+  }
+  backend_.copy_to_device(padded.slice(0, begin, count), from.data());
 }
 
 int64_t ParameterStore::trainable_count() const {

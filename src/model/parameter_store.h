@@ -72,10 +72,10 @@ class ParameterStore {
   // All arenas, padding included, which a fresh allocation does not promise.
   void zero();
 
-  // Copies between the device and logical (unpadded) host values; `into`/`from` have size()
-  // elements.
+  // Copies the logical (unpadded) values to the host; `into` has size() elements.
   void read(int index, Tensor arena, std::span<float> into) const;
-  void write(int index, Tensor arena, std::span<const float> from);
+  // Copies values from the host to the elements from `begin` on, in pieces where one likes.
+  void write(int index, Tensor arena, std::span<const float> from, int64_t begin = 0);
 
   int64_t trainable_count() const;  // logical elements
 

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "weights/safetensors.h"
+#include "weights/tensor_map.h"
 
 namespace llm {
 namespace {
@@ -32,7 +33,7 @@ void write_optimizer_file(const fs::path& path, const Gpt& model) {
       tensors.push_back(info);
     }
   }
-  SafetensorsWriter writer(path, std::move(tensors));
+  SafetensorsWriter writer(path, tensors);
   const bool is_host = const_cast<Gpt&>(model).backend().is_host();
   std::vector<float> host;
   for (const MomentKind& kind : moments_of(store)) {
@@ -60,7 +61,6 @@ void read_optimizer_file(const fs::path& path, Gpt& model) {
     fail_input(path.string(), fmt::format("{} tensors, the model has {} moments",
                                           file.tensors().size(), 2 * store.parameters().size()));
   }
-  std::vector<float> host;
   for (const MomentKind& kind : moments_of(store)) {
     for (size_t i = 0; i < store.parameters().size(); ++i) {
       const Parameter& parameter = store.parameters()[i];
@@ -73,9 +73,7 @@ void read_optimizer_file(const fs::path& path, Gpt& model) {
                    fmt::format("{} has shape ({}), the model's is ({})", info->name,
                                fmt::join(info->shape, ", "), fmt::join(parameter.shape, ", ")));
       }
-      host.resize(static_cast<size_t>(parameter.size()));
-      file.read_f32(*info, host);
-      store.write(static_cast<int>(i), kind.arena, host);
+      copy_tensor(store, static_cast<int>(i), kind.arena, file, *info);
     }
   }
 }

@@ -70,8 +70,9 @@ void write_transposed(SafetensorsWriter& writer, std::span<const float> values, 
 void write_weights(const fs::path& path, const Gpt& model) {
   const std::vector<FileTensor> tensors = file_tensors(model.parameters());
   std::vector<TensorInfo> infos;
+  infos.reserve(tensors.size());
   for (const FileTensor& tensor : tensors) infos.push_back({tensor.name, DType::f32, tensor.shape});
-  SafetensorsWriter writer(path, std::move(infos));
+  SafetensorsWriter writer(path, infos);
   std::vector<float> buffer;
   for (const FileTensor& tensor : tensors) {
     if (tensor.parameter < 0) {
@@ -261,13 +262,15 @@ void read_model_weights(const fs::path& directory, Gpt& model) {
   std::vector<float> values, turned;
   for (size_t i = 0; i < tensors.size(); ++i) {
     if (tensors[i].parameter < 0) continue;
-    values.resize(static_cast<size_t>(matched[i]->elements()));
-    file.read_f32(*matched[i], values);
-    if (tensors[i].transposed) {
-      turned.resize(values.size());
-      transpose(turned, values, tensors[i].shape[0], tensors[i].shape[1]);
+    if (!tensors[i].transposed) {
+      copy_tensor(store, tensors[i].parameter, store.values(), file, *matched[i]);
+      continue;
     }
-    store.write(tensors[i].parameter, store.values(), tensors[i].transposed ? turned : values);
+    values.resize(static_cast<size_t>(matched[i]->elements()));
+    turned.resize(values.size());
+    file.read_f32(*matched[i], values);
+    transpose(turned, values, tensors[i].shape[0], tensors[i].shape[1]);
+    store.write(tensors[i].parameter, store.values(), turned);
   }
 }
 

@@ -26,6 +26,19 @@ const char* type_name(DType dtype) {
   return "";
 }
 
+// The values of f32, bf16 or f16 data, which need not be aligned.
+void widen(std::span<float> into, Bytes from, DType dtype) {
+  if (dtype == DType::f32) {
+    std::memcpy(into.data(), from.data(), from.size());
+    return;
+  }
+  for (size_t i = 0; i < into.size(); ++i) {
+    uint16_t bits;
+    std::memcpy(&bits, from.data() + 2 * i, 2);
+    into[i] = dtype == DType::bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
+  }
+}
+
 }  // namespace
 
 SafetensorsFile::SafetensorsFile(const fs::path& path)
@@ -43,25 +56,21 @@ Bytes SafetensorsFile::bytes(const TensorInfo& tensor) const {
                                static_cast<size_t>(tensor.end - tensor.begin));
 }
 
-void SafetensorsFile::read_f32(const TensorInfo& tensor, std::span<float> into) const {
-  LLM_ASSERT(static_cast<int64_t>(into.size()) == tensor.elements());
-  const Bytes from = bytes(tensor);
-  if (tensor.dtype == DType::f32) {
-    if (!from.empty()) std::memcpy(into.data(), from.data(), from.size());
-    return;
-  }
-  if (tensor.dtype != DType::bf16 && tensor.dtype != DType::f16) {
+void SafetensorsFile::read_f32(const TensorInfo& tensor, std::span<float> into,
+                               int64_t begin) const {
+  LLM_ASSERT(begin >= 0 && static_cast<int64_t>(into.size()) <= tensor.elements() - begin);
+  if (tensor.dtype != DType::f32 && tensor.dtype != DType::bf16 && tensor.dtype != DType::f16) {
     fail_input(path().string(), fmt::format("tensor \"{}\": {} values where floating point belongs",
                                             tensor.name, dtype_name(tensor.dtype)));
   }
-  for (size_t i = 0; i < into.size(); ++i) {
-    uint16_t bits;  // through memcpy: the data need not be aligned
-    std::memcpy(&bits, from.data() + 2 * i, 2);
-    into[i] = tensor.dtype == DType::bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
-  }
+  if (into.empty()) return;
+  const auto size = static_cast<size_t>(dtype_bytes(tensor.dtype));
+  const Bytes from = bytes(tensor).subspan(static_cast<size_t>(begin) * size, into.size() * size);
+  widen(into, from, tensor.dtype);
+  file_.release(from);
 }
 
-SafetensorsWriter::SafetensorsWriter(const fs::path& path, std::vector<TensorInfo> tensors,
+SafetensorsWriter::SafetensorsWriter(const fs::path& path, const std::vector<TensorInfo>& tensors,
                                      const std::map<std::string, std::string>& metadata)
     : file_(path) {
   Json header;

@@ -47,9 +47,9 @@ class SafetensorsFile {
   std::span<const TensorInfo> tensors() const { return header_.tensors; }
   const TensorInfo* find(const std::string& name) const;  // null if there is none
   Bytes bytes(const TensorInfo& tensor) const;
-  // The values as float32 (from f32, bf16 or f16); `into` has elements() entries. Throws
-  // Error{input} for other types.
-  void read_f32(const TensorInfo& tensor, std::span<float> into) const;
+  // The values from element `begin` on as float32 (from f32, bf16 or f16), as many as `into` has.
+  // Throws Error{input} for other types. What was read no longer counts as memory of the process.
+  void read_f32(const TensorInfo& tensor, std::span<float> into, int64_t begin = 0) const;
   const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
   const fs::path& path() const { return file_.path(); }
 
@@ -63,7 +63,7 @@ class SafetensorsFile {
 class SafetensorsWriter {
  public:
   // `tensors` in the order of writing; begin and end are computed.
-  SafetensorsWriter(const fs::path& path, std::vector<TensorInfo> tensors,
+  SafetensorsWriter(const fs::path& path, const std::vector<TensorInfo>& tensors,
                     const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
   // The next tensor's data, in one or several pieces.
   void write(Bytes bytes);

@@ -1,5 +1,6 @@
 #include "weights/tensor_map.h"
 
+#include <algorithm>
 #include <string_view>
 #include <unordered_set>
 #include <utility>
@@ -51,6 +52,18 @@ std::vector<FileTensor> file_tensors(const ParameterStore& store) {
 
 bool is_mask_buffer(const std::string& name) {
   return name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias");
+}
+
+void copy_tensor(ParameterStore& store, int index, Tensor arena, const SafetensorsFile& file,
+                 const TensorInfo& tensor) {
+  constexpr int64_t kPiece = 1 << 18;  // elements on the host at once
+  const int64_t size = tensor.elements();
+  std::vector<float> piece;
+  for (int64_t begin = 0; begin < size; begin += kPiece) {
+    piece.resize(static_cast<size_t>(std::min(kPiece, size - begin)));
+    file.read_f32(tensor, piece, begin);
+    store.write(index, arena, piece, begin);
+  }
 }
 
 }  // namespace llm

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "model/parameter_store.h"
+#include "weights/safetensors.h"
 
 namespace llm {
 
@@ -21,5 +22,9 @@ std::vector<FileTensor> file_tensors(const ParameterStore& store);
 
 // A tensor that files of GPT-2 may carry and that says nothing: a causal mask.
 bool is_mask_buffer(const std::string& name);
+
+// Copies a tensor of a file, as it is, to the place of a parameter in an arena, a piece at a time.
+void copy_tensor(ParameterStore& store, int index, Tensor arena, const SafetensorsFile& file,
+                 const TensorInfo& tensor);
 
 }  // namespace llm
