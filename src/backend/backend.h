@@ -5,9 +5,8 @@
 // Conventions of all ops
 //  - Outputs come first, then what is kept for the backward pass, then inputs, then numbers.
 //  - Activations and weights are f32 or bf16, all of one op alike unless it says otherwise.
-//  Statistics
-//    (mean, rstd, lse, losses) and gradients of parameters are always f32. Arithmetic is f32 or
-//    better.
+//    Statistics (mean, rstd, lse, losses) and gradients of parameters are always f32. Arithmetic
+//    is f32 or better.
 //  - "dx" is overwritten, "dweight"-like gradients of parameters are accumulated into (+=), so that
 //    they add up over micro-batches. An empty gradient tensor is not computed.
 //  - Tensors are contiguous unless the op says "strided".
@@ -107,7 +106,7 @@ class Backend {
   virtual ~Backend() = default;
 
   // --- The device
-  // ---------------------------------------------------------------------------------
+
   virtual std::string name() const = 0;          // "cpu (2 threads)", "cuda:0 NVIDIA H200"
   virtual bool is_host() const = 0;              // tensors can be read through their pointers
   virtual int64_t memory_available() const = 0;  // bytes free for the program
@@ -115,8 +114,8 @@ class Backend {
   virtual int64_t vocab_multiple() const = 0;
 
   // --- Memory, copies, queues
-  // --------------------------------------------------------------------- Aligned to 256 bytes,
-  // contents undefined. Throws Error{memory} naming `purpose` and the sizes.
+
+  // Aligned to 256 bytes, contents undefined. Throws Error{memory} naming `purpose` and the sizes.
   virtual std::unique_ptr<DeviceMemory> allocate(int64_t bytes, const std::string& purpose) = 0;
   virtual void copy_to_device(Tensor to, const void* from) = 0;  // whole tensor, contiguous
   virtual void copy_to_host(void* to, Tensor from) = 0;          // waits for the compute queue
@@ -125,15 +124,15 @@ class Backend {
   virtual void synchronize() = 0;                          // the host waits for all queues
 
   // --- Fills, copies, conversions
-  // -----------------------------------------------------------------
+
   virtual void fill(Tensor y, double value) = 0;       // any dtype
   virtual void convert(Tensor y, Tensor x) = 0;        // copy; between f32, bf16 and f16
   virtual void add(Tensor y, Tensor a, Tensor b) = 0;  // y = a + b; y may be a or b
   virtual void scale(Tensor y, Tensor factor) = 0;     // y *= factor[0]; factor (1) f32
 
   // --- Embedding
-  // ---------------------------------------------------------------------------------- y[b,t] =
-  // token_table[tokens[b,t]] + position_table[positions[b,t]].
+
+  // y[b,t] = token_table[tokens[b,t]] + position_table[positions[b,t]].
   //   y: (B, T, C)  token_table: (V, C)  position_table: (P, C) or empty
   //   tokens, positions: (B, T) i32; positions empty: t
   virtual void embedding_forward(Tensor y, Tensor tokens, Tensor positions, Tensor token_table,
@@ -143,9 +142,9 @@ class Backend {
                                   Tensor tokens, Tensor positions) = 0;
 
   // --- Normalization
-  // ------------------------------------------------------------------------------ y = (x - mean) *
-  // rstd * weight + bias, per row; rstd = 1 / sqrt(variance + epsilon), biased variance (Ba et al.,
-  // "Layer normalization", 2016).
+
+  // y = (x - mean) * rstd * weight + bias, per row; rstd = 1 / sqrt(variance + epsilon), biased
+  // variance (Ba et al., "Layer normalization", 2016).
   //   x, y: (rows, C)   weight: (C)   bias: (C) or empty   mean, rstd: (rows) f32, kept for the
   //   backward pass; both may be empty where no backward pass follows
   virtual void layernorm_forward(Tensor y, Tensor mean, Tensor rstd, Tensor x, Tensor weight,
@@ -158,8 +157,8 @@ class Backend {
                                           Tensor b, Tensor weight, Tensor bias, float epsilon);
 
   // --- Linear
-  // ------------------------------------------------------------------------------------- y = x
-  // weight^T + bias.
+
+  // y = x weight^T + bias.
   //   x: (rows, in)   y: (rows, out)   weight.data: (out, in)   bias: (out) or empty
   virtual void linear_forward(Tensor y, Tensor x, const Weight& weight, Tensor bias) = 0;
   // dx = dy weight; dweight += dy^T x; dbias += column sums of dy.
@@ -172,14 +171,15 @@ class Backend {
                                    Tensor bias);
 
   // --- GELU, tanh form (Hendrycks & Gimpel, "Gaussian error linear units", 2016)
-  // -------------------- y = 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))); y may be x.
+
+  // y = 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))); y may be x.
   virtual void gelu_forward(Tensor y, Tensor x) = 0;
   // dx may be dy.
   virtual void gelu_backward(Tensor dx, Tensor dy, Tensor x) = 0;
 
   // --- Attention
-  // ---------------------------------------------------------------------------------- out[b,i,h] =
-  // sum_j softmax_j(scale * q[b,i,h] . k[b,j,g]) v[b,j,g], g = h * KV / H.
+
+  // out[b,i,h] = sum_j softmax_j(scale * q[b,i,h] . k[b,j,g]) v[b,j,g], g = h * KV / H.
   //   q, out: (B, Tq, H, D)   k, v: (B, Tk, KV, D); H a multiple of KV. Strided: any stride but the
   //   last, which is 1.   lse: (B, H, Tq) f32, log of the sum of exponentials of the scaled scores,
   //   kept for the backward pass; may be empty. A query that sees no key gives 0 and lse -inf.
@@ -201,14 +201,14 @@ class Backend {
                             Tensor block_table, Tensor lengths) = 0;
 
   // --- Dropout
-  // ------------------------------------------------------------------------------------ y = x *
-  // mask / (1 - rate); y may be x.   x, y: (B, ...): element e of sample b is flat index e of the
-  // row. The backward pass is the same function of dy.
+
+  // y = x * mask / (1 - rate); y may be x. The backward pass is the same function of dy.
+  //   x, y: (B, ...): element e of sample b is flat index e of the row.
   virtual void dropout(Tensor y, Tensor x, const Dropout& dropout) = 0;
 
   // --- Softmax and cross-entropy
-  // ------------------------------------------------------------------ losses[r] = lse(logits[r,
-  // :vocab]) - logits[r, targets[r]]; target -100: loss 0.
+
+  // losses[r] = lse(logits[r, :vocab]) - logits[r, targets[r]]; target -100: loss 0.
   //   logits: (rows, padded vocab); columns from vocab on are ignored.   losses: (rows) f32
   //   targets: (rows) i32
   virtual void cross_entropy_forward(Tensor losses, Tensor logits, Tensor targets,
@@ -224,8 +224,8 @@ class Backend {
   virtual void accumulate_sum(Tensor out, Tensor x, float factor) = 0;
 
   // --- Optimizer
-  // ---------------------------------------------------------------------------------- out[0] +=
-  // sum of squares of x, accumulated in f64 in a fixed order.   out: (1) f32   x: f32
+
+  // out[0] += sum of squares of x, accumulated in f64 in a fixed order.   out: (1) f32   x: f32
   virtual void squared_norm(Tensor out, Tensor x) = 0;
   // From the squared norm decides about the step: gradient_norm = sqrt(squared), gradient_scale =
   // min(1, max_norm / norm) (1 where max_norm <= 0), apply = loss and norm are finite and loss <=

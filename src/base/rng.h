@@ -3,11 +3,13 @@
 // same on every backend and for every number of ranks and threads.
 //
 // The layout, which a kernel that makes the same numbers has to follow:
-//   block b = philox4x32(counter {b low, b high, stream low, stream high}, key {seed low, seed
-//   high}) bits32(i)  = word i % 4 of block i / 4 bits64(i)  = words 2 (i % 2) (low half) and 2 (i
-//   % 2) + 1 (high half) of block i / 2 uniform(i) = the upper 53 bits of bits64(i) * 2^-53
+//   block b    = philox4x32(counter {b low, b high, stream low, stream high}, key {seed low, high})
+//   bits32(i)  = word i % 4 of block i / 4
+//   bits64(i)  = words 2 (i % 2) (low half) and 2 (i % 2) + 1 (high half) of block i / 2
+//   uniform(i) = the upper 53 bits of bits64(i) * 2^-53
 //   normal(i)  = Box-Muller of uniform(2 (i / 2)) and uniform(2 (i / 2) + 1): cosine for even i,
 //                sine for odd i
+//
 // So different kinds of numbers at the same index are not independent: give each its own stream.
 #pragma once
 

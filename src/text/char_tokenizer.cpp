@@ -164,7 +164,7 @@ std::unique_ptr<Tokenizer> make_char_tokenizer(std::string_view text) {
   return std::make_unique<CharTokenizer>(set.characters(), "chars");
 }
 
-std::unique_ptr<Tokenizer> make_char_tokenizer(std::vector<std::string> characters) {
+std::unique_ptr<Tokenizer> make_char_tokenizer(const std::vector<std::string>& characters) {
   CharacterSet set;
   for (const std::string& character : characters) set.add(character);
   return std::make_unique<CharTokenizer>(set.characters(), "chars");

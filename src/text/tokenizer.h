@@ -66,7 +66,7 @@ std::unique_ptr<Tokenizer> make_byte_tokenizer();
 // as a character of its own. No end-of-text.
 std::unique_ptr<Tokenizer> make_char_tokenizer(std::string_view text);
 // The same from the set of characters, already collected by a streaming pass.
-std::unique_ptr<Tokenizer> make_char_tokenizer(std::vector<std::string> characters);
+std::unique_ptr<Tokenizer> make_char_tokenizer(const std::vector<std::string>& characters);
 
 // From a folder (tokenizer.json, else vocab.json + merges.txt). Throws Error{input}.
 std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& directory);

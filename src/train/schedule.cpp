@@ -37,6 +37,7 @@ std::string schedule_name(ScheduleKind kind) {
 
 std::vector<std::string> schedule_names() {
   std::vector<std::string> names;
+  names.reserve(std::size(kKinds));
   for (const NamedKind& named : kKinds) names.emplace_back(named.name);
   return names;
 }

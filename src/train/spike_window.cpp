@@ -23,7 +23,7 @@ void SpikeWindow::add(int64_t step, float loss) {
   entries_.push_back({step, loss});
 }
 
-void SpikeWindow::set_entries(std::vector<Entry> entries) {
+void SpikeWindow::set_entries(const std::vector<Entry>& entries) {
   entries_.clear();
   for (const Entry& entry : entries) add(entry.step, entry.loss);
 }
@@ -42,6 +42,7 @@ float SpikeWindow::limit_for(int64_t step) const {
   }
   const double median = median_of(losses);
   std::vector<double> distances;
+  distances.reserve(losses.size());
   for (double loss : losses) distances.push_back(std::abs(loss - median));
   const double deviation =
       std::max(1.4826 * median_of(distances), kSpikeLeastDeviation * std::abs(median));

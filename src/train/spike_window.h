@@ -32,7 +32,7 @@ class SpikeWindow {
   double recent_mean(int64_t count) const;
 
   const std::vector<Entry>& entries() const { return entries_; }
-  void set_entries(std::vector<Entry> entries);
+  void set_entries(const std::vector<Entry>& entries);
 
  private:
   std::vector<Entry> entries_;

@@ -64,7 +64,7 @@ TrainState parse_train_state(std::string_view text, const std::string& where) {
     entries.push_back({step, pair[1].get<float>()});
   }
   if (static_cast<int64_t>(entries.size()) > kSpikeWindow) object.fail("window", "is too long");
-  state.window.set_entries(std::move(entries));
+  state.window.set_entries(entries);
   return state;
 }
 
