@@ -45,14 +45,14 @@ rm -rf demo/trial
 steps=$((budget * speed / tokens_per_step))
 steps=$((steps > most_steps && budget <= 210 ? most_steps : steps < 100 ? 100 : steps))
 echo "This machine trains about $speed tokens/s: $steps steps."
-show "$llm" pretrain --data demo/data -o demo/model "${model[@]}" --steps "$steps" --lr 3e-3 \
-  --warmup 100 --eval-every $((steps / 5 + 1)) --eval-batches 8
+show "$llm" pretrain --data demo/data -o demo/model "${model[@]}" --steps "$steps" --lr 4e-3 \
+  --warmup 100 --beta2 0.99 --weight-decay 0.01 --eval-every $((steps / 5 + 1)) --eval-batches 8
 
 say "5. What it learned"
 show "$llm" plot demo/model -o demo/loss.svg
-for prompt in "Once upon a time" "One day, a little girl" "The dog was hungry"; do
+for prompt in "Once upon a time" "There once was a brave boy" "In a green forest, there lived"; do
   echo
-  show "$llm" generate demo/model -p "$prompt" -n 220 --temperature 0.7 2>/dev/null
+  show "$llm" generate demo/model -p "$prompt" -n 250 --temperature 0.5 2>/dev/null
   echo
 done
 

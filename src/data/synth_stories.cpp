@@ -40,30 +40,44 @@ void Scene::person(std::string_view key, std::string_view kin) {
   words.set(std::string(key) + ".call", capitalized(std::string(kin)));
 }
 
+// Everyone in this world is somebody: two friends belong together, each has a trait and a hobby,
+// and a plot happens to a few of the pairs only. Where names can stand for anyone, they are all
+// alike to a small model, which then mixes them up within a story.
 void Scene::cast_children() {
+  const size_t pair = pair_of(std::size(kGirls));
   const bool girl = words.chance(50);
-  words.set("h", Value{std::string(girl ? words.pick(kGirls) : words.pick(kBoys)),
-                       girl ? Gender::she : Gender::he,
-                       {}});
-  words.set("f", Value{std::string(girl ? words.pick(kBoys) : words.pick(kGirls)),
-                       girl ? Gender::he : Gender::she,
-                       {}});
+  const Value she{std::string(kGirls[pair]), Gender::she, {}};
+  const Value he{std::string(kBoys[pair]), Gender::he, {}};
+  words.set("h", girl ? she : he);
+  words.set("f", girl ? he : she);
   words.set("h.kind", girl ? "girl" : "boy");
   words.set("f.kind", girl ? "boy" : "girl");
-  words.set("h.trait", words.pick(kTraits));
+  give_character(2 * pair + (girl ? 0 : 1));
   person("m", words.pick(kGrownUps));
 }
 
 void Scene::cast_animals() {
-  const bool girl = words.chance(50);
-  const Text hero = girl ? words.pick(kSheAnimals) : words.pick(kHeAnimals);
-  const Text other = girl ? words.pick(kHeAnimals) : words.pick(kSheAnimals);
-  words.set("h", Value{std::string(hero), girl ? Gender::she : Gender::he, {}});
-  words.set("f", Value{std::string(other), girl ? Gender::he : Gender::she, {}});
-  words.set("h.kind", words.pick(kSmallAnimals));
-  words.set("f.kind", words.pick(kBigAnimals));
-  words.set("h.trait", words.pick(kTraits));
+  const size_t pair = pair_of(std::size(kSheAnimals));
+  const Value she{std::string(kSheAnimals[pair]), Gender::she, {}};
+  const Value he{std::string(kHeAnimals[pair]), Gender::he, {}};
+  const bool she_is_small = pair % 2 == 0;
+  words.set("h", she_is_small ? she : he);
+  words.set("f", she_is_small ? he : she);
+  words.set("h.kind", kSmallAnimals[pair % std::size(kSmallAnimals)]);
+  words.set("f.kind", kBigAnimals[pair % std::size(kBigAnimals)]);
+  give_character(pair);
   person("m", words.pick({"mom", "dad"}));
+}
+
+size_t Scene::pair_of(size_t pairs) {
+  constexpr int64_t kPairsPerPlot = 4;
+  const auto turn = static_cast<size_t>(words.number(0, kPairsPerPlot - 1));
+  return (plot_ + turn * pairs / kPairsPerPlot) % pairs;
+}
+
+void Scene::give_character(size_t who) {
+  words.set("h.trait", kTraits[who % std::size(kTraits)]);
+  words.set("h.hobby", words.write(kHobbies[who % std::size(kHobbies)]));
 }
 
 void Scene::choose_toy(bool breakable) {
@@ -104,7 +118,6 @@ void Scene::choose_pet(bool free) {
 }
 
 void Scene::open() {
-  words.set("h.hobby", words.write(words.pick(kHobbies)));
   const int64_t kind = words.number(1, 10);
   if (kind <= 6) {
     say("[Once upon a time, there was|Once upon a time, there was|There once was] {a h.trait} "
@@ -169,8 +182,9 @@ void Scene::close_home() {
 std::string write_story(RandomSequence& random, std::string* hero) {
   static const std::vector<Plot> plots = all_plots();
   while (true) {
-    Scene scene(random);
-    plots[random.below(plots.size())](scene);
+    const size_t plot = random.below(plots.size());
+    Scene scene(random, plot);
+    plots[plot](scene);
     const int64_t words = std::count(scene.text().begin(), scene.text().end(), ' ') + 1;
     if (words < 60 || words > 200) continue;
     if (hero != nullptr) *hero = scene.words.write("{a h.kind} named {h}");

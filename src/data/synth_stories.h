@@ -16,7 +16,8 @@ namespace llm::synth {
 // grown-up of the hero's ("mom"), each of the first two with .kind and .trait.
 class Scene {
  public:
-  explicit Scene(RandomSequence& random) : words(random) {}
+  // `plot` is the number of the plot, which decides who can be in it.
+  Scene(RandomSequence& random, size_t plot) : words(random), plot_(plot) {}
 
   void say(std::string_view pattern);                       // appends one or more sentences
   void maybe(int percent, std::string_view pattern);        // ... or not
@@ -45,7 +46,11 @@ class Scene {
   Writer words;
 
  private:
+  size_t pair_of(size_t pairs);     // which of so many pairs of friends takes part
+  void give_character(size_t who);  // h.trait, h.hobby
+
   std::string text_;
+  size_t plot_;
 };
 
 using Plot = void (*)(Scene&);
