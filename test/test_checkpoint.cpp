@@ -151,6 +151,16 @@ TEST_F(CheckpointTest, DamagedOneIsSetAsideAndRemovedOnceTheRunIsBeyondIt) {
   EXPECT_EQ(list_checkpoints(run_.checkpoints()), (std::vector<int64_t>{2, 1}));
 }
 
+TEST_F(CheckpointTest, AModelIsUsedOnlyIfItsOwnFilesAreWhole) {
+  save(1);
+  test::flip_byte(path(1) / "optimizer.safetensors");
+  verify_model_files(path(1));
+  test::flip_byte(path(1) / "model.safetensors");
+  EXPECT_THROW(verify_model_files(path(1)), Error);
+  fs::remove(path(1) / "manifest.json");
+  verify_model_files(path(1));  // nothing to compare with
+}
+
 TEST_F(CheckpointTest, PruneKeepsTwoAndTheNamed) {
   for (int64_t step : {0, 1, 2, 3, 4, 5}) save(step);
   make_directories(run_.checkpoints() / ".tmp-step_00000009");

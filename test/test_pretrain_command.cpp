@@ -276,27 +276,10 @@ TEST_F(PretrainCommandTest, LossThatOverflowsExits7) {
 }
 
 TEST_F(PretrainCommandTest, BatchAutoAndEpochs) {
-  const ProcessResult result = run({"pretrain",
-                                    "--data",
-                                    data_.string(),
-                                    "-o",
-                                    path_.string(),
-                                    "--layers",
-                                    "1",
-                                    "--heads",
-                                    "2",
-                                    "--channels",
-                                    "16",
-                                    "--context",
-                                    "16",
-                                    "--batch",
-                                    "auto",
-                                    "--total-batch-tokens",
-                                    "256",
-                                    "--epochs",
-                                    "2",
-                                    "--dry-run",
-                                    "--json"});
+  const ProcessResult result =
+      run(with_words({"pretrain", "--data", data_.string(), "-o", path_.string()},
+                     "--layers 1 --heads 2 --channels 16 --context 16 --batch auto "
+                     "--total-batch-tokens 256 --epochs 2 --dry-run --json"));
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const Json json = last_line(result);
   EXPECT_NEAR(json["epochs"].get<double>(), 2, 0.1);

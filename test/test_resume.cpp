@@ -72,45 +72,28 @@ TEST_F(ResumeTest, TwentyAndTwentyMoreAreForty) {
   expect_same_as_straight();
 }
 
+TEST_F(ResumeTest, AMovedDatasetIsStillTheSame) {
+  run_stopped("stop:1:step_00000025");
+  const fs::path moved = directory_ / "moved";
+  fs::copy(data_, moved, fs::copy_options::recursive);
+  const ProcessResult resumed = run(resume_arguments(path_, {"--data", moved.string()}));
+  ASSERT_EQ(resumed.exit_code, 0) << resumed.err;
+  EXPECT_EQ(manifest_of(path_, 40), manifest_of(straight_, 40));
+}
+
 TEST_F(ResumeTest, StoppedByASignalAndResumedHasTheSameTensors) {
   // The signal comes while step 0 is saved; step 1 is finished and saved, then the run stops.
   const fs::path script = directory_ / "stop.sh";
-  const ProcessResult stopped =
-      run_process({"bash",
-                   "-c",
-                   "\"$@\" & child=$!; while [ ! -e " + (path_ / "log.jsonl").string() +
-                       " ]; do sleep 0.002; done; kill -TERM $child; wait $child",
-                   "bash",
-                   LLM_BINARY_PATH,
-                   "pretrain",
-                   "--data",
-                   data_.string(),
-                   "-o",
-                   path_.string(),
-                   "--layers",
-                   "1",
-                   "--heads",
-                   "2",
-                   "--channels",
-                   "16",
-                   "--context",
-                   "16",
-                   "--batch",
-                   "2",
-                   "--total-batch-tokens",
-                   "64",
-                   "--steps",
-                   "40",
-                   "--lr",
-                   "1e-2",
-                   "--dropout",
-                   "0.1",
-                   "--eval-every",
-                   "10",
-                   "--save-every",
-                   "5"},
-                  pretrain_environment());
+  std::vector<std::string> command = {
+      "bash", "-c",
+      "\"$@\" & child=$!; while [ ! -e " + (path_ / "log.jsonl").string() +
+          " ]; do sleep 0.002; done; kill -TERM $child; wait $child",
+      "bash", LLM_BINARY_PATH};
+  const std::vector<std::string> arguments = pretrain_arguments(data_, path_);
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  const ProcessResult stopped = run_process(command, pretrain_environment());
   ASSERT_EQ(stopped.exit_code, 75) << stopped.err;
+  EXPECT_NE(stopped.err.find("stopping after this step"), std::string::npos) << stopped.err;
   EXPECT_NE(stopped.err.find("stopped by SIGTERM after step"), std::string::npos) << stopped.err;
   EXPECT_NE(stopped.err.find("--resume"), std::string::npos) << stopped.err;
   ASSERT_EQ(run(resume_arguments(path_)).exit_code, 0);

@@ -42,26 +42,10 @@ class SlowMpi : public testing::Test {
   std::string path(const std::string& name) const { return folder_ / name; }
 
   std::vector<std::string> command(const std::string& run, std::vector<std::string> more) const {
-    std::vector<std::string> words = {LLM_BINARY_PATH,
-                                      "pretrain",
-                                      "--data",
-                                      path("data"),
-                                      "-o",
-                                      path(run),
-                                      "--layers",
-                                      "2",
-                                      "--heads",
-                                      "2",
-                                      "--channels",
-                                      "32",
-                                      "--context",
-                                      "32",
-                                      "--lr",
-                                      "3e-3",
-                                      "--device",
-                                      "cpu",
-                                      "--total-batch-tokens",
-                                      "768"};
+    std::vector<std::string> words = llm::test::with_words(
+        {LLM_BINARY_PATH, "pretrain", "--data", path("data"), "-o", path(run)},
+        "--layers 2 --heads 2 --channels 32 --context 32 --lr 3e-3 --device cpu "
+        "--total-batch-tokens 768");
     words.insert(words.end(), more.begin(), more.end());
     return words;
   }

@@ -14,15 +14,10 @@ namespace {
 // nanoGPT's setting for a CPU: 4 layers, 4 heads, 128 channels, no biases, context 64, 2000 steps
 // of 12 sequences, learning rate 1e-3 to 1e-4, beta2 0.99.
 std::vector<std::string> recipe(const fs::path& data, const fs::path& run) {
-  std::vector<std::string> arguments = {LLM_BINARY_PATH, "pretrain",  "--data", data.string(), "-o",
-                                        run.string(),    "--no-bias", "--json"};
-  for (const char* option :
-       {"--layers", "4",   "--heads", "4",    "--channels", "128",  "--context",    "64",
-        "--batch",  "12",  "--steps", "2000", "--lr",       "1e-3", "--min-lr",     "1e-4",
-        "--warmup", "100", "--beta2", "0.99", "--schedule", "wsd",  "--eval-every", "0"}) {
-    arguments.emplace_back(option);
-  }
-  return arguments;
+  return with_words({LLM_BINARY_PATH, "pretrain", "--data", data.string(), "-o", run.string()},
+                    "--layers 4 --heads 4 --channels 128 --context 64 --no-bias --batch 12 --steps "
+                    "2000 --lr 1e-3 "
+                    "--min-lr 1e-4 --warmup 100 --beta2 0.99 --schedule wsd --eval-every 0 --json");
 }
 
 TEST(SlowShakespeareTest, ReachesTheLossOfTheRecipe) {

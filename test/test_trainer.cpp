@@ -8,6 +8,7 @@
 
 #include "support/expect_error.h"
 #include "support/small_run.h"
+#include "train/signals.h"
 #include "train/trainer.h"
 
 namespace llm {
@@ -350,9 +351,18 @@ TEST_F(TrainerTest, SignalSavesAndStops) {
     }
   } stopping;
   SmallRun run(options, &stopping);
+  const StopSignals signals;
   expect_error(ErrorKind::preempted, "SIGTERM after step 7", [&] { run.train(); });
   EXPECT_EQ(list_checkpoints(run.checkpoints()).front(), 7);
   verify_checkpoint(run.checkpoints() / checkpoint_name(7));
+}
+
+TEST_F(TrainerTest, SignalBeforeTheFirstStepStopsThere) {
+  const StopSignals signals;
+  raise(SIGTERM);
+  SmallRun run(small_options());
+  expect_error(ErrorKind::preempted, "SIGTERM after step 0", [&] { run.train(); });
+  EXPECT_EQ(list_checkpoints(run.checkpoints()), std::vector<int64_t>{0});
 }
 
 }  // namespace

@@ -61,7 +61,7 @@ void Progress::show(std::string_view line, bool keep) {
     pending_ = line;
     return;
   }
-  last_ = now;
+  if (!keep) last_ = now;  // what is kept comes beside the regular lines, not instead of them
   pending_.clear();
   const std::lock_guard lock(screen_mutex);
   if (!terminal_) return print(fmt::format("{}\n", line));

@@ -14,6 +14,7 @@
 #include "cli/device.h"
 #include "cli/output.h"
 #include "infer/engine.h"
+#include "train/checkpoint.h"
 #include "weights/model_folder.h"
 
 namespace llm {
@@ -218,6 +219,7 @@ void generate(Arguments arguments) {
   validate(options.sampler);
 
   const fs::path folder = resolve_model_folder(arguments.model);
+  verify_model_files(folder);
   const std::unique_ptr<Backend> backend = make_backend(arguments.device);
   const auto tokenizer = open_model_tokenizer(arguments, folder);
   const Prompt prompt = read_prompt(arguments, *tokenizer, read_model_config(folder));

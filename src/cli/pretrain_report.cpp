@@ -99,7 +99,8 @@ void print_dry_run(const PretrainSetup& setup, const MemoryPlan& plan, Backend& 
   for (const auto& [purpose, bytes] : plan.bytes) {
     fmt::print("  {:<20} {:>12}\n", purpose, format_bytes(bytes));
   }
-  fmt::print("  {:<20} {:>12}\n", "total", format_bytes(plan.total()));
+  fmt::print("  {:<20} {:>12}{}\n", "total", format_bytes(plan.total()),
+             plan.total() > backend.memory_available() ? "  (does not fit)" : "");
   fmt::print("time    about {} for the steps alone (estimated from one matrix product)\n",
              format_duration(seconds));
   if (!json) return;

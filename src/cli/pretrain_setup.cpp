@@ -87,7 +87,8 @@ std::vector<Dataset> open_datasets(TrainOptions& options, ModelOrigin& origin, b
           part.path,
           fmt::format("a vocabulary of {} tokens, the model's has {}",
                       with_commas(dataset.vocab_size), with_commas(origin.config.vocab_size)),
-          "prepare the data with the model's tokenizer, or leave --vocab-size out");
+          "prepare the data with the tokenizer of the model (in a mixture: of the first dataset); "
+          "--vocab-size is best left out");
     }
     part.hash = dataset.hash;
     part.tokenizer_hash = dataset.tokenizer_hash;
@@ -95,6 +96,14 @@ std::vector<Dataset> open_datasets(TrainOptions& options, ModelOrigin& origin, b
     part.val_tokens = dataset.val.size();
   }
   return datasets;
+}
+
+// A dataset that was moved or renamed is still the one that the run began with.
+void keep_names(std::vector<DataPart>& now, const std::vector<DataPart>& before) {
+  if (now.size() != before.size()) return;
+  for (size_t i = 0; i < now.size(); ++i) {
+    if (now[i].hash == before[i].hash) now[i].name = before[i].name;
+  }
 }
 
 // The tokenizer of the model to start from, else of the data; all that are known must agree.
@@ -246,6 +255,7 @@ PretrainSetup set_up_pretraining(const PretrainArguments& arguments,
   ModelOrigin origin = model_of(arguments, options);
   options.data = data_of(arguments, before.options);
   job.datasets = open_datasets(options, origin, verify_data);
+  if (job.resume) keep_names(options.data, before.options.data);
   setup.tokenizer = find_tokenizer(job.datasets, origin.folder, job.resume ? arguments.output : "");
   job.tokenizer = setup.tokenizer.get();
   options.model = origin.config;

@@ -56,7 +56,10 @@ void list_folder(CorpusListing& listing, const fs::path& folder, CorpusFormat fo
   std::sort(found.begin(), found.end());
   for (const fs::path& path : found) {
     const std::optional<CorpusFormat> by_name = format_by_name(path);
-    if (!by_name || (format != CorpusFormat::by_name && *by_name != format)) {
+    // The merges of a tokenizer are no text to learn from.
+    const bool of_a_tokenizer =
+        path.filename() == "merges.txt" && fs::exists(path.parent_path() / "vocab.json");
+    if (!by_name || of_a_tokenizer || (format != CorpusFormat::by_name && *by_name != format)) {
       ++listing.skipped;
       continue;
     }

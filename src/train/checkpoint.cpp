@@ -91,6 +91,29 @@ Manifest describe_files(const fs::path& folder, int64_t step) {
   return manifest;
 }
 
+Manifest read_manifest(const fs::path& folder) {
+  const fs::path path = folder / kManifestFile;
+  return parse_manifest(read_text_file(path, 1 << 20), path.string());
+}
+
+void verify_files(const fs::path& folder, const Manifest& manifest) {
+  for (const auto& [name, entry] : manifest.files) {  // sizes first, they cost nothing
+    std::error_code error;
+    const auto bytes = static_cast<int64_t>(fs::file_size(folder / name, error));
+    if (error) fail_input((folder / name).string(), error.message());
+    if (bytes != entry.bytes) {
+      fail_input((folder / name).string(),
+                 fmt::format("{} bytes, the manifest says {} (truncated?)", with_commas(bytes),
+                             with_commas(entry.bytes)));
+    }
+  }
+  for (const auto& [name, entry] : manifest.files) {
+    if (sha256_of_file(folder / name) != entry.sha256) {
+      fail_input((folder / name).string(), "SHA-256 differs from the manifest (damaged)");
+    }
+  }
+}
+
 void remove_quietly(const fs::path& path) {
   try {
     remove_tree(path);
@@ -179,26 +202,23 @@ void save_checkpoint(const fs::path& directory, const Gpt& model, const Tokenize
 }
 
 void verify_checkpoint(const fs::path& checkpoint) {
-  const fs::path path = checkpoint / kManifestFile;
-  const Manifest manifest = parse_manifest(read_text_file(path, 1 << 20), path.string());
+  const Manifest manifest = read_manifest(checkpoint);
   if (manifest.step != step_of_name(checkpoint.filename().string())) {
-    fail_input(path.string(), fmt::format("is of step {}, not of this folder", manifest.step));
+    fail_input((checkpoint / kManifestFile).string(),
+               fmt::format("is of step {}, not of this folder", manifest.step));
   }
-  for (const auto& [name, entry] : manifest.files) {  // sizes first, they cost nothing
-    std::error_code error;
-    const auto bytes = static_cast<int64_t>(fs::file_size(checkpoint / name, error));
-    if (error) fail_input((checkpoint / name).string(), error.message());
-    if (bytes != entry.bytes) {
-      fail_input((checkpoint / name).string(),
-                 fmt::format("{} bytes, the manifest says {} (truncated?)", with_commas(bytes),
-                             with_commas(entry.bytes)));
-    }
-  }
-  for (const auto& [name, entry] : manifest.files) {
-    if (sha256_of_file(checkpoint / name) != entry.sha256) {
-      fail_input((checkpoint / name).string(), "SHA-256 differs from the manifest (damaged)");
-    }
-  }
+  verify_files(checkpoint, manifest);
+}
+
+void verify_model_files(const fs::path& folder) {
+  if (!fs::exists(folder / kManifestFile)) return;
+  Manifest manifest = read_manifest(folder);
+  manifest.files.erase(kOptimizerFile);
+  manifest.files.erase(kStateFile);
+  with_hint("use another checkpoint of the run", [&] {
+    verify_files(folder, manifest);
+    return 0;
+  });
 }
 
 TrainState load_checkpoint(const fs::path& checkpoint, Gpt& model) {

@@ -48,6 +48,9 @@ void save_checkpoint(const fs::path& directory, const Gpt& model, const Tokenize
 
 // Compares all files with the manifest. Throws Error{input} naming the file that differs.
 void verify_checkpoint(const fs::path& checkpoint);
+// The same for the files that make the model (weights, config, tokenizer) of any model folder; one
+// without a manifest passes.
+void verify_model_files(const fs::path& folder);
 
 // Reads weights, moments and state. Verify first. Throws Error{input}.
 TrainState load_checkpoint(const fs::path& checkpoint, Gpt& model);

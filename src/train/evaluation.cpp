@@ -4,6 +4,20 @@
 
 namespace llm {
 
+namespace {
+
+// The last batch of a split may have rows that hold nothing: they need not be computed.
+DeviceBatch first_rows(const DeviceBatch& batch, int64_t rows) {
+  DeviceBatch result = batch;
+  const int64_t length = batch.input.tokens.dim(1);
+  result.input.tokens = batch.input.tokens.slice(0, 0, rows);
+  result.input.sample_ids = batch.input.sample_ids.slice(0, 0, rows);
+  result.targets = batch.targets.slice(0, 0, rows * length);
+  return result;
+}
+
+}  // namespace
+
 EvaluationResult evaluate(Workspace& workspace, const EvaluationSource& source,
                           int64_t most_batches) {
   Comm& comm = workspace.comm;
@@ -18,8 +32,9 @@ EvaluationResult evaluate(Workspace& workspace, const EvaluationSource& source,
     targets += std::count_if(batch.targets.begin(), batch.targets.end(),
                              [](int32_t target) { return target >= 0; });
     workspace.backend.fill(sum, 0);
+    const int64_t rows = std::min(workspace.batch, source.windows() - i * workspace.batch);
     workspace.objective.evaluate(sum, workspace.model, workspace.arena,
-                                 workspace.step.buffers().upload(batch));
+                                 first_rows(workspace.step.buffers().upload(batch), rows));
     float of_batch = 0;
     workspace.backend.copy_to_host(&of_batch, sum);
     total += of_batch;  // in double: a split may have billions of targets

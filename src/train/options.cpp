@@ -292,6 +292,11 @@ void require_resumable(const TrainOptions& before, const TrainOptions& now,
     const auto& names = changeable_options();
     if (std::find(names.begin(), names.end(), name) != names.end()) continue;
     if (value == old_values[name]) continue;
+    if (name == "data") {
+      fail_usage("--data", fmt::format("other tokens or weights than {} began with", where),
+                 "give the same datasets in the same order (folder and name may be new ones), or "
+                 "start a new run");
+    }
     fail_usage(where,
                fmt::format("--{} is {}, but the run began with {}", name, value.dump(),
                            old_values[name].dump()),

@@ -10,6 +10,7 @@
 #include "base/progress.h"
 #include "train/checkpoint.h"
 #include "train/sampling.h"
+#include "train/signals.h"
 #include "weights/model_folder.h"
 
 namespace llm {
@@ -88,7 +89,9 @@ TrainState initial_state(const PretrainJob& job, Workspace& workspace) {
   ParameterStore& store = workspace.model.parameters();
   store.initialize(static_cast<uint64_t>(job.run.options.seed));
   if (job.run.options.init != "random") {
-    read_model_weights(resolve_model_folder(job.run.options.init), workspace.model);
+    const fs::path folder = resolve_model_folder(job.run.options.init);
+    verify_model_files(folder);
+    read_model_weights(folder, workspace.model);
   }
   return {};
 }
@@ -128,6 +131,7 @@ void require_memory(const MemoryPlan& plan, const Backend& backend) {
 }
 
 TrainSummary run_pretraining(const PretrainJob& job, Backend& backend, Comm& comm) {
+  const StopSignals signals;
   const TrainOptions& options = job.run.options;
   const bool writes = comm.rank() == 0;
   NextToken objective;

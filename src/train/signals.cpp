@@ -19,6 +19,8 @@ std::array<struct sigaction, kSignals.size()> previous;
 void handle(int signal_number) {
   int none = 0;
   if (!received.compare_exchange_strong(none, signal_number)) _exit(128 + signal_number);
+  constexpr char kMessage[] = "\nstopping after this step and saving; once more ends at once\n";
+  if (write(STDERR_FILENO, kMessage, sizeof kMessage - 1) < 0) return;  // nothing can be done here
 }
 
 }  // namespace

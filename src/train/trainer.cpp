@@ -41,7 +41,6 @@ Trainer::Trainer(const TrainerParts& parts, const TrainState& state, bool resume
 double Trainer::elapsed() const { return seconds_between(began_, Clock::now()); }
 
 TrainSummary Trainer::run() {
-  const StopSignals signals;
   Comm& comm = parts_.workspace.comm;
   began_ = Clock::now();
   if (resumed_) {
@@ -55,6 +54,7 @@ TrainSummary Trainer::run() {
     if (options_.eval_every > 0) evaluate_now();
     save_now(/*must_succeed=*/true);
   }
+  if (state_.step < options_.steps && stop_requested()) leave(StopSignals::name());
   train();
   if (writes()) log_.sync();
   progress_.finish();
@@ -197,12 +197,15 @@ void Trainer::pause(int64_t step, bool last, const char* stopped_by) {
   if (stopped_by != nullptr || best || due(options_.save_every, step, last)) {
     save_now(/*must_succeed=*/last || stopped_by != nullptr);
   }
-  if (stopped_by == nullptr || last) return;
+  if (stopped_by != nullptr && !last) leave(stopped_by);
+}
+
+void Trainer::leave(const char* stopped_by) {
   if (writes()) log_.sync();
   progress_.finish();
   throw Error(ErrorKind::preempted, parts_.folder.path().string(),
               fmt::format("stopped by {} after step {}, which is saved",
-                          *stopped_by == 0 ? "another process" : stopped_by, step),
+                          *stopped_by == 0 ? "another process" : stopped_by, state_.step),
               "run the same command with --resume to continue");
 }
 

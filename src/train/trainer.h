@@ -56,8 +56,8 @@ class Trainer {
   // Not resumed: TrainState{} and initial weights. Resumed: what load_checkpoint() gave.
   Trainer(const TrainerParts& parts, const TrainState& state, bool resumed);
 
-  // Trains up to options.steps. Throws Error{preempted} after a stop request was served,
-  // Error{numerics} after three steps in a row without a finite loss or on a spike with
+  // Trains up to options.steps. Throws Error{preempted} after a stop request (StopSignals) was
+  // served, Error{numerics} after three steps in a row without a finite loss or on a spike with
   // --on-spike stop, Error{disk} if the last checkpoint cannot be saved.
   TrainSummary run();
 
@@ -77,6 +77,7 @@ class Trainer {
   void save_now(bool must_succeed);
   void save_and_log();
   bool stop_requested();
+  [[noreturn]] void leave(const char* stopped_by);  // what is done is saved: Error{preempted}
   void show_step(int64_t step, const StepResult& result, double rate);
   double elapsed() const;
   Json mixture() const;

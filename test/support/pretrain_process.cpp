@@ -18,33 +18,10 @@ void overwrite(const fs::path& path, const std::string& text) {
 
 std::vector<std::string> pretrain_arguments(const fs::path& data, const fs::path& run,
                                             const std::vector<std::string>& more) {
-  std::vector<std::string> arguments = {"pretrain",
-                                        "--data",
-                                        data.string(),
-                                        "-o",
-                                        run.string(),
-                                        "--layers",
-                                        "1",
-                                        "--heads",
-                                        "2",
-                                        "--channels",
-                                        "16",
-                                        "--context",
-                                        "16",
-                                        "--batch",
-                                        "2",
-                                        "--total-batch-tokens",
-                                        "64",
-                                        "--steps",
-                                        "40",
-                                        "--lr",
-                                        "1e-2",
-                                        "--dropout",
-                                        "0.1",
-                                        "--eval-every",
-                                        "10",
-                                        "--save-every",
-                                        "5"};
+  std::vector<std::string> arguments = with_words(
+      {"pretrain", "--data", data.string(), "-o", run.string()},
+      "--layers 1 --heads 2 --channels 16 --context 16 --batch 2 --total-batch-tokens 64 "
+      "--steps 40 --lr 1e-2 --dropout 0.1 --eval-every 10 --save-every 5");
   arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
 }

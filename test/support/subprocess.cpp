@@ -51,6 +51,12 @@ void redirect(int descriptor, const std::string& path, int flags) {
 
 }  // namespace
 
+std::vector<std::string> with_words(std::vector<std::string> front, const std::string& line) {
+  std::istringstream words(line);
+  for (std::string word; words >> word;) front.push_back(word);
+  return front;
+}
+
 ProcessResult run_process(const std::vector<std::string>& arguments,
                           const ProcessOptions& options) {
   const ScratchFolder scratch;

@@ -20,6 +20,9 @@ struct ProcessOptions {
   double timeout_seconds = 120;          // then it is killed, with all that it started
 };
 
+// The words of a command line without quoting, split at spaces, behind those of `front`.
+std::vector<std::string> with_words(std::vector<std::string> front, const std::string& line);
+
 // arguments[0] is searched in PATH.
 ProcessResult run_process(const std::vector<std::string>& arguments,
                           const ProcessOptions& options = {});
