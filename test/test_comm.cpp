@@ -312,6 +312,8 @@ void one_throws() {
     if (comm->rank() == 1) fail_disk("checkpoint", "write failed", ENOSPC);
     comm->all_reduce(int64_t{1}, Reduce::sum);
   } catch (const Error& error) {
+    std::printf("%s\n", error.what());
+    std::fflush(stdout);
     std::_Exit(error.exit_code());
   }
 }
