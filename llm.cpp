@@ -99,6 +99,8 @@ int run(int argc, char** argv) {
   llm::add_pretrain_command(app);
   llm::add_generate_command(app);
   llm::add_inspect_command(app);
+  llm::add_check_command(app);
+  llm::add_bench_command(app);
   llm::add_plot_command(app);
   refuse_empty_names(app);
 

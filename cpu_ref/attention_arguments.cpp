@@ -5,14 +5,6 @@
 
 namespace llm::cpu_ref {
 
-void check_heads(const char* op, const char* name, const Tensor& tensor, int64_t B, int64_t T,
-                 int64_t heads, int64_t D) {
-  LLM_ASSERT(tensor && tensor.rank == 4 && tensor.dim(0) == B && tensor.dim(1) == T &&
-                 tensor.dim(2) == heads && tensor.dim(3) == D && (D == 1 || tensor.stride[3] == 1),
-             "{}: {} is {}, expected ({}, {}, {}, {})", op, name, tensor.describe(), B, T, heads,
-             D);
-}
-
 namespace {
 
 // Packed rows: offsets from 0 to the lengths.
@@ -75,13 +67,7 @@ PagedCache paged_cache(const Tensor& cache, const Tensor& block_table) {
 
 void check_cache(const char* op, const Tensor& keys, const Tensor& values, const Tensor& table,
                  const Tensor& lengths, int64_t B, int64_t T) {
-  LLM_ASSERT(keys.rank == 4 && same_shape(keys, values) && keys.contiguous() &&
-                 values.contiguous() && keys.dtype == values.dtype &&
-                 (keys.dtype == DType::f32 || keys.dtype == DType::bf16),
-             "{}: key cache {}, value cache {}", op, keys.describe(), values.describe());
-  LLM_ASSERT(table.rank == 2 && table.dim(0) == B && table.contiguous(), "{}: block table {}", op,
-             table.describe());
-  check_vector(op, "lengths", lengths, DType::i32, B);
+  check_cache_shapes(op, keys, values, table, lengths, B);
   for (int64_t b = 0; b < B; ++b) {
     const int64_t length = lengths.i32()[b], size = keys.dim(1);
     LLM_ASSERT(length >= T && length <= table.dim(1) * size, "{}: sequence {} has length {}", op, b,

@@ -6,10 +6,6 @@
 
 namespace llm::cpu_ref {
 
-// A (B, T, heads, D) tensor with a dense last axis.
-void check_heads(const char* op, const char* name, const Tensor& tensor, int64_t B, int64_t T,
-                 int64_t heads, int64_t D);
-
 AttentionProblem attention_problem(const char* op, const Tensor& q, const Tensor& k,
                                    const Tensor& v, const AttentionOptions& options);
 

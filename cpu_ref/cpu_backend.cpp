@@ -11,6 +11,7 @@
 #include "cpu_ref/embedding.h"
 #include "cpu_ref/gelu.h"
 #include "cpu_ref/layernorm.h"
+#include "cpu_ref/linear.h"
 #include "cpu_ref/linear_ops.h"
 #include "cpu_ref/optimizer.h"
 #include "cpu_ref/widen.h"
@@ -124,8 +125,14 @@ class CpuBackend final : public CpuDevice {
                            rstd ? rstd.f32() : nullptr, a.f32(), b.f32(), weight.f32(),
                            bias ? bias.f32() : nullptr, rows, C, epsilon, threads_);
   }
-  void layernorm_backward(Tensor dx, Tensor dweight, Tensor dbias, Tensor dy, Tensor x, Tensor mean,
-                          Tensor rstd, Tensor weight, bool accumulate) override {
+  void layernorm_backward(Tensor dx, Tensor dweight, Tensor dbias, Tensor dx_sum, Tensor dy,
+                          Tensor x, Tensor mean, Tensor rstd, Tensor weight,
+                          bool accumulate) override {
+    run_layernorm_backward(dx, dweight, dbias, dy, x, mean, rstd, weight, accumulate);
+    if (dx_sum) bias_backward(dx_sum, dx);
+  }
+  void run_layernorm_backward(Tensor dx, Tensor dweight, Tensor dbias, Tensor dy, Tensor x,
+                              Tensor mean, Tensor rstd, Tensor weight, bool accumulate) {
     const char* op = "layernorm_backward";
     const int64_t rows = x.rows(), C = x.columns();
     check_alike(op, {x, dx, dy, weight});
@@ -158,6 +165,17 @@ class CpuBackend final : public CpuDevice {
   void linear_backward(Tensor dx, Tensor dweight, Tensor dbias, Tensor dy, Tensor x,
                        const Weight& weight, bool accumulate) override {
     run_linear_backward(dx, dweight, dbias, dy, x, weight, accumulate, plain_, threads_);
+  }
+
+  void bias_backward(Tensor dbias, Tensor dy) override {
+    const char* op = "bias_backward";
+    const int64_t rows = dy.rows(), C = dy.columns();
+    check_alike(op, {dy});
+    check_matrix(op, "dy", dy, rows, C);
+    check_vector(op, "dbias", dbias, DType::f32, C);
+    const Input dy_in(dy);
+    const auto body = plain_ ? linear_backward_bias : linear_backward_bias_fast;
+    body(dbias.f32(), dy_in.data(), rows, C, threads_);
   }
 
   void gelu_forward(Tensor y, Tensor x) override {
@@ -258,9 +276,11 @@ class CpuBackend final : public CpuDevice {
     cross_entropy_fast(losses.f32(), out.data(), out.data(), targets.i32(), logits.rows(), vocab,
                        logits.columns(), gradient_scale.f32()[0], threads_);
   }
-  void accumulate_sum(Tensor out, Tensor x, float factor) override {
+  void accumulate_sum(Tensor out, Tensor x, Tensor factors) override {
     check_vector("accumulate_sum", "out", out, DType::f32, 1);
     check_vector("accumulate_sum", "x", x, DType::f32, x.size());
+    check_optional("accumulate_sum", "factor", factors, DType::f32, 1);
+    const float factor = factors ? factors.f32()[0] : 1.0f;
     out.f32()[0] = static_cast<float>(out.f32()[0] + factor * sum(x.f32(), x.size(), threads_));
   }
 

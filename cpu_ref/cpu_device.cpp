@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <cstring>
 
 #include "base/error.h"
@@ -13,6 +14,13 @@
 #endif
 
 namespace llm::cpu_ref {
+namespace {
+
+struct TimePoint : Event {
+  std::chrono::steady_clock::time_point time = std::chrono::steady_clock::now();
+};
+
+}  // namespace
 
 CpuDevice::CpuDevice(const CpuOptions& options)
     : pool_(options.threads > 0 ? options.threads : thread_count()),
@@ -29,6 +37,7 @@ std::string CpuDevice::name() const {
 }
 
 int64_t CpuDevice::memory_available() const { return available_host_memory(); }
+int64_t CpuDevice::memory_total() const { return total_host_memory(); }
 
 std::unique_ptr<DeviceMemory> CpuDevice::allocate(int64_t bytes, const std::string& purpose) {
   return allocate_host(bytes, purpose);
@@ -39,9 +48,16 @@ void CpuDevice::copy_to_device(Tensor to, const void* from) {
   if (to.bytes() > 0) std::memcpy(to.data, from, static_cast<size_t>(to.bytes()));
 }
 
-void CpuDevice::copy_to_host(void* to, Tensor from) {
+void CpuDevice::copy_to_host(void* to, Tensor from, Queue) {
   LLM_ASSERT(from.contiguous(), "copy from {}", from.describe());
   if (from.bytes() > 0) std::memcpy(to, from.data, static_cast<size_t>(from.bytes()));
+}
+
+std::unique_ptr<Event> CpuDevice::record(Queue) { return std::make_unique<TimePoint>(); }
+
+double CpuDevice::seconds_between(const Event& begin, const Event& end) {
+  const auto time = [](const Event& event) { return static_cast<const TimePoint&>(event).time; };
+  return std::chrono::duration<double>(time(end) - time(begin)).count();
 }
 
 }  // namespace llm::cpu_ref

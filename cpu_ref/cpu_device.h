@@ -17,14 +17,17 @@ class CpuDevice : public Backend {
   std::string name() const override;
   bool is_host() const override { return true; }
   int64_t memory_available() const override;
+  int64_t memory_total() const override;
   int64_t vocab_multiple() const override { return 16; }  // two AVX registers
 
   std::unique_ptr<DeviceMemory> allocate(int64_t bytes, const std::string& purpose) override;
   void copy_to_device(Tensor to, const void* from) override;
-  void copy_to_host(void* to, Tensor from) override;
+  using Backend::copy_to_host;
+  void copy_to_host(void* to, Tensor from, Queue queue) override;
   // Every call ends before it returns.
-  std::unique_ptr<Event> record(Queue) override { return std::make_unique<Event>(); }
+  std::unique_ptr<Event> record(Queue) override;
   void wait(Queue, const Event&) override {}
+  double seconds_between(const Event& begin, const Event& end) override;
   void synchronize() override {}
 
  private:

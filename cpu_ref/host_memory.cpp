@@ -72,6 +72,12 @@ int64_t available_host_memory() {
   return std::min({system_available(), control_group_available(), address_space_available()});
 }
 
+int64_t total_host_memory() {
+  const int64_t kib = read_number("/proc/meminfo", "MemTotal: %lld kB");
+  const int64_t limit = read_number("/sys/fs/cgroup/memory.max", "%lld");
+  return std::min(kib < 0 ? kUnlimited : kib * 1024, limit < 0 ? kUnlimited : limit);
+}
+
 std::unique_ptr<DeviceMemory> allocate_host(int64_t bytes, const std::string& purpose) {
   LLM_ASSERT(bytes >= 0, "{} bytes for {}", bytes, purpose);
   const auto refuse = [&](int64_t available) -> std::unique_ptr<DeviceMemory> {

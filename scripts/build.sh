@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
 # Builds with one of the presets of CMakePresets.json, installing what is missing first.
-#   scripts/build.sh [PRESET [TARGET...]]     default: cpu, all targets
+#   scripts/build.sh [PRESET [TARGET...]]     default: default, all targets
 set -euo pipefail
 cd "$(dirname "$0")/.."
-preset=${1:-cpu}
+preset=${1:-default}
 [[ $# -eq 0 ]] || shift
 
 scripts/setup.sh
+if [[ "$preset" == cuda ]] || { [[ "$preset" == default ]] && nvidia-smi >/dev/null 2>&1; }; then
+  scripts/setup_cuda.sh
+fi
 folder=build
-[[ "$preset" == cpu ]] || folder=build-$preset
+[[ "$preset" == default ]] || folder=build-$preset
 if [[ ! -f $folder/build.ninja ]]; then
   cmake --preset "$preset"
 fi

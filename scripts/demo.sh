@@ -12,7 +12,7 @@ model=(--layers 4 --heads 4 --channels 128 --context 256 --batch 8)
 tokens_per_step=2048
 most_steps=2000
 
-scripts/build.sh cpu llm
+scripts/build.sh default llm
 begin=$SECONDS
 rm -rf demo
 mkdir demo

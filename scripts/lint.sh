@@ -8,7 +8,7 @@ if [[ -z "$tool" ]]; then
   echo "lint: no clang-tidy here; scripts/setup.sh --dev installs it" >&2
   exit 1
 fi
-[[ -f build/compile_commands.json ]] || cmake --preset cpu >/dev/null
+[[ -f build/compile_commands.json ]] || cmake --preset default >/dev/null
 files=("$@")
 if [[ ${#files[@]} -eq 0 ]]; then
   mapfile -t files < <(git ls-files 'llm.cpp' 'src/*.cpp' 'cpu_ref/*.cpp')

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build}
 if [ ! -x "$build/test/test_slow_kills" ]; then
-  scripts/build.sh cpu
+  scripts/build.sh default
   build=build
 fi
 LLM_SOAK=1 "$build/test/test_slow_kills"

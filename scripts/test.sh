@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-scripts/build.sh cpu
+scripts/build.sh default
 log=build/test_output.txt
 status=0
 ctest --test-dir build --parallel "$(nproc)" --output-on-failure "$@" 2>&1 | tee "$log" || status=$?

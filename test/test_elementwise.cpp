@@ -112,7 +112,8 @@ TEST(AccumulateSum, AddsTheScaledSum) {
     for (const auto& [label, backend] : all_backends()) {
       Workbench bench(*backend, seed);
       const Tensor out = bench.changed(bench.scalar("out", 2));
-      backend->accumulate_sum(out, bench.random("x", DType::f32, {count}, 1, 0.5), 0.125f);
+      backend->accumulate_sum(out, bench.random("x", DType::f32, {count}, 1, 0.5),
+                              bench.scalar("factor", 0.125));
       const double sum = bench.finish()[0].values[0];
       EXPECT_NEAR(sum / expected, 1, 1e-7) << label;
       if (first == 0) first = sum;

@@ -102,12 +102,15 @@ Results run_backward(Backend& backend, const Case& each, bool in_place, bool par
   Tensor dx = in_place          ? bench.changed(dy)
               : each.accumulate ? bench.changed(bench.random("dx", each.dtype, shape))
                                 : bench.output("dx", each.dtype, shape);
-  Tensor dweight, dbias;
+  Tensor dweight, dbias, dx_sum;
+  // In half of the cases the column sums of dx too.
+  if (each.rows % 2 == 1) dx_sum = bench.changed(bench.random("dx_sum", DType::f32, row));
   if (parameters) {
     dweight = bench.changed(bench.random("dweight", DType::f32, row));
     if (each.bias) dbias = bench.changed(bench.random("dbias", DType::f32, row));
   }
-  backend.layernorm_backward(dx, dweight, dbias, dy, x, mean, rstd, weight, each.accumulate);
+  backend.layernorm_backward(dx, dweight, dbias, dx_sum, dy, x, mean, rstd, weight,
+                             each.accumulate);
   return bench.finish();
 }
 
@@ -129,7 +132,7 @@ TEST(Layernorm, GoldenValues) {
       const Shape& row = golden.shape("weight");
       const Tensor dweight = bench.changed(bench.input("dweight", DType::f32, row, zeros));
       const Tensor dbias = bench.changed(bench.input("dbias", DType::f32, row, zeros));
-      backend->layernorm_backward(dx, dweight, dbias, dy, x, mean, rstd, weight, false);
+      backend->layernorm_backward(dx, dweight, dbias, {}, dy, x, mean, rstd, weight, false);
       const Results results = bench.finish();
       for (const char* tensor : {"y", "mean", "rstd", "dx", "dweight", "dbias"}) {
         if (golden.has(tensor)) golden.expect(label + " " + name, results, tensor, bounds);
@@ -172,7 +175,7 @@ TEST(Layernorm, OnlyTheGradientsOfTheParameters) {
     std::vector<double> x_values = random_values(each.name(), "x", 180, 2, 0.5), mean, rstd;
     statistics(x_values, 20, mean, rstd);
     const Tensor dweight = bench.changed(bench.random("dweight", DType::f32, {20}));
-    backend->layernorm_backward({}, dweight, {}, bench.random("dy", DType::f32, {9, 20}),
+    backend->layernorm_backward({}, dweight, {}, {}, bench.random("dy", DType::f32, {9, 20}),
                                 bench.input("x", DType::f32, {9, 20}, x_values),
                                 bench.input("mean", DType::f32, {9}, mean),
                                 bench.input("rstd", DType::f32, {9}, rstd),

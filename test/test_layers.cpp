@@ -44,6 +44,17 @@ std::string problem_with(const std::string& file, std::string_view header, bool 
   if (header == "mpi.h" && file != "src/backend/mpi_comm.cpp") {
     return "MPI belongs into src/backend/mpi_comm.cpp";
   }
+  // Each library of NVIDIA's but the runtime in one file of cuda/.
+  constexpr std::array<std::array<std::string_view, 2>, 4> kOwners = {
+      {{"cublas", "cuda/matmul_handles.h"},
+       {"cudnn", "cuda/cudnn_attention.cpp"},
+       {"nccl.h", "cuda/nccl_comm.cpp"},
+       {"cub/", "cuda/embedding.cu"}}};
+  for (const auto& [library, owner] : kOwners) {
+    if (!quoted && header.starts_with(library) && file != owner) {
+      return std::string(library) + " belongs into " + std::string(owner);
+    }
+  }
   if (!quoted) {
     if (shared && is_cuda_header(header)) return "no CUDA or NCCL header in src/";
     return {};
@@ -145,6 +156,8 @@ TEST(Layers, TheRulesFindWhatIsWrong) {
   EXPECT_TRUE(refused("src/train/trainer.cpp", "cuda_runtime.h", false));
   EXPECT_TRUE(refused("src/train/trainer.cpp", "nccl.h", false));
   EXPECT_TRUE(refused("src/train/trainer.cpp", "mpi.h", false));
+  EXPECT_TRUE(refused("cuda/gelu.cu", "cub/cub.cuh", false));
+  EXPECT_TRUE(refused("cuda/linear.cpp", "cublasLt.h", false));
   EXPECT_TRUE(refused("cpu_ref/layernorm.cpp", "model/gpt.h", true));
   EXPECT_TRUE(refused("cuda/layernorm.cu", "cpu_ref/layernorm.h", true));
   EXPECT_TRUE(refused("llm.cpp", "train/trainer.h", true));

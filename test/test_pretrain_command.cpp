@@ -102,7 +102,7 @@ TEST_F(PretrainCommandTest, RefusesNamesThatDoNotExist) {
   expect_refused({"--on-spike", "cry"}, 2, "skip, stop, ignore");
   expect_refused({"--model", "gpt7"}, 2, "presets: gpt2,");
   expect_refused({"--model", "no/such/config.json"}, 3, "no such file");
-  expect_refused({"--dtype", "bf16"}, 2, "needs a GPU");
+  expect_refused({"--dtype", "tf32"}, 2, "needs a GPU");
   expect_refused({"--dtype", "f31"}, 2, "f32, tf32, bf16");
   expect_refused({"--device", "cuda"}, 6, "no CUDA");
   expect_refused({"--device", "tpu"}, 2, "auto, cpu");
@@ -130,7 +130,11 @@ TEST_F(PretrainCommandTest, RefusesWrongData) {
 
 TEST_F(PretrainCommandTest, RefusesMoreMemoryThanThereIs) {
   expect_refused({"--model", "gpt3-175b", "--layers", "96", "--heads", "96", "--channels", "12288"},
-                 5, "smaller --batch");
+                 5, "not even --batch 1 fits");
+  // Where a smaller micro-batch would do, its size is named.
+  expect_refused({"--layers", "12", "--heads", "12", "--channels", "768", "--context", "1024",
+                  "--batch", "4096"},
+                 5, "the largest --batch that fits is ");
 }
 
 TEST_F(PretrainCommandTest, RefusesFoldersWithSomethingInThem) {

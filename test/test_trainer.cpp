@@ -24,8 +24,8 @@ class Disturbed : public Objective {
  public:
   const char* name() const override { return "disturbed"; }
   void accumulate(Tensor loss, Gpt& model, ActivationArena& arena, const DeviceBatch& batch,
-                  Tensor inverse_targets, float inverse, uint64_t seed) override {
-    plain_.accumulate(loss, model, arena, batch, inverse_targets, inverse, seed);
+                  Tensor inverse_targets, uint64_t seed) override {
+    plain_.accumulate(loss, model, arena, batch, inverse_targets, seed);
     const int64_t step = micro_batches++ / 2 + 1;
     if (losses.contains(step)) loss.f32()[0] = losses[step];
     if (bad_gradients.contains(step)) {
@@ -345,9 +345,9 @@ TEST_F(TrainerTest, SignalSavesAndStops) {
   class Stopping : public Disturbed {
    public:
     void accumulate(Tensor loss, Gpt& model, ActivationArena& arena, const DeviceBatch& batch,
-                    Tensor inverse_targets, float inverse, uint64_t seed) override {
+                    Tensor inverse_targets, uint64_t seed) override {
       if (micro_batches == 12) raise(SIGTERM);  // in the middle of step 7
-      Disturbed::accumulate(loss, model, arena, batch, inverse_targets, inverse, seed);
+      Disturbed::accumulate(loss, model, arena, batch, inverse_targets, seed);
     }
   } stopping;
   SmallRun run(options, &stopping);

@@ -14,8 +14,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "backend/tensor.h"
 
@@ -27,6 +29,12 @@ enum class Queue { compute, communication, copy };
 class Event {
  public:
   virtual ~Event() = default;
+};
+
+// Work that was recorded once and can be repeated. Opaque.
+class CapturedWork {
+ public:
+  virtual ~CapturedWork() = default;
 };
 
 // Device memory, freed on destruction.
@@ -97,6 +105,13 @@ struct AdamWOptions {
   float beta1 = 0.9f, beta2 = 0.95f, epsilon = 1e-8f;
 };
 
+// How long the calls of an op on one shape took.
+struct OpTime {
+  std::string op, shape;
+  int64_t calls = 0;
+  double seconds = 0;
+};
+
 // Parameters start at multiples of this many elements in their arena; chunk_decay below has one
 // entry per chunk of this size.
 inline constexpr int64_t kParameterAlignment = 64;
@@ -110,6 +125,13 @@ class Backend {
   virtual std::string name() const = 0;          // "cpu (2 threads)", "cuda:0 NVIDIA H200"
   virtual bool is_host() const = 0;              // tensors can be read through their pointers
   virtual int64_t memory_available() const = 0;  // bytes free for the program
+  virtual int64_t memory_total() const = 0;      // bytes that the device has, free or not
+  // Bytes that this backend holds for itself: workspace of libraries and the like.
+  virtual int64_t own_memory() const { return 0; }
+  // Bytes that the driver, its libraries and other processes hold now.
+  virtual int64_t foreign_memory() const { return 0; }
+  // The most bytes that allocations of this backend held at one time; 0 where nobody counts.
+  virtual int64_t peak_memory() const { return 0; }
   // The vocabulary is padded to a multiple of this in memory.
   virtual int64_t vocab_multiple() const = 0;
 
@@ -117,11 +139,43 @@ class Backend {
 
   // Aligned to 256 bytes, contents undefined. Throws Error{memory} naming `purpose` and the sizes.
   virtual std::unique_ptr<DeviceMemory> allocate(int64_t bytes, const std::string& purpose) = 0;
-  virtual void copy_to_device(Tensor to, const void* from) = 0;  // whole tensor, contiguous
-  virtual void copy_to_host(void* to, Tensor from) = 0;          // waits for the compute queue
+  // Whole tensor, contiguous. In the order of the compute queue; `from` may change on return.
+  virtual void copy_to_device(Tensor to, const void* from) = 0;
+  // The host waits for what is in `queue`, compute or copy.
+  virtual void copy_to_host(void* to, Tensor from, Queue queue) = 0;
+  void copy_to_host(void* to, Tensor from) { copy_to_host(to, from, Queue::compute); }
   virtual std::unique_ptr<Event> record(Queue queue) = 0;
   virtual void wait(Queue queue, const Event& event) = 0;  // the queue waits, the host does not
-  virtual void synchronize() = 0;                          // the host waits for all queues
+  // Device time between two events of one queue; the host waits for the second.
+  virtual double seconds_between(const Event& begin, const Event& end) = 0;
+  virtual void synchronize() = 0;  // the host waits for all queues
+
+  // --- Repeated work
+
+  // Calls work(), which queues ops and nothing else, and records instead of running them. Returns
+  // null, and calls nothing, where the device gains nothing by it: the caller then calls work()
+  // each time. The recorded ops keep their tensors' addresses and their numbers.
+  virtual std::unique_ptr<CapturedWork> capture(const std::function<void()>& work);
+  virtual void replay(const CapturedWork& work);
+
+  // --- Scratch memory and choices
+
+  // Bytes of scratch that `op` ("attention_backward", ...) takes on tensors like these.
+  virtual int64_t scratch_bytes(const std::string& op, Tensor first, Tensor second) const;
+  // Takes scratch memory for all ops to come, so that none is allocated while a run is under way.
+  virtual void reserve_scratch(int64_t bytes);
+  // Where an op has several algorithms: while tuning, the first call on a shape times them and may
+  // leave garbage in its outputs. The choices as JSON text; empty where there are none. A loaded
+  // plan is kept to: load_plan throws Error{input} with `where` if it is damaged, Error{device} if
+  // it was made for another device or library.
+  virtual void set_tuning(bool on);
+  virtual std::string plan() const;
+  virtual void load_plan(const std::string& text, const std::string& where);
+
+  // From here on the time of each op is taken, where the device can; op_times() gives the sums
+  // since then and waits for the ops.
+  virtual void set_profiling(bool on);
+  virtual std::vector<OpTime> op_times();
 
   // --- Fills, copies, conversions
 
@@ -150,8 +204,11 @@ class Backend {
   virtual void layernorm_forward(Tensor y, Tensor mean, Tensor rstd, Tensor x, Tensor weight,
                                  Tensor bias, float epsilon) = 0;
   //   dx may be the same tensor as dy. accumulate: dx += instead of dx =
-  virtual void layernorm_backward(Tensor dx, Tensor dweight, Tensor dbias, Tensor dy, Tensor x,
-                                  Tensor mean, Tensor rstd, Tensor weight, bool accumulate) = 0;
+  //   dx_sum: (C) f32 or empty: += column sums of the resulting dx, the bias gradient of the linear
+  //   layer whose output dx is the gradient of
+  virtual void layernorm_backward(Tensor dx, Tensor dweight, Tensor dbias, Tensor dx_sum, Tensor dy,
+                                  Tensor x, Tensor mean, Tensor rstd, Tensor weight,
+                                  bool accumulate) = 0;
   // sum = a + b; y = layernorm(sum). Fused; sum may be a.
   virtual void residual_layernorm_forward(Tensor sum, Tensor y, Tensor mean, Tensor rstd, Tensor a,
                                           Tensor b, Tensor weight, Tensor bias, float epsilon);
@@ -169,6 +226,13 @@ class Backend {
   // empty where none follows.
   virtual void linear_gelu_forward(Tensor y, Tensor pre, Tensor x, const Weight& weight,
                                    Tensor bias);
+  // The backward pass of y = gelu(pre) weight^T + bias down to pre. Fused:
+  // dpre = (dy weight) * gelu'(pre); dweight += dy^T x; dbias += column sums of dy; dpre_bias +=
+  // column sums of dpre.
+  //   dpre, pre, x: (rows, in), x = gelu(pre)   dy: (rows, out)   dweight: (out, in) f32
+  //   dbias: (out) f32   dpre_bias: (in) f32
+  virtual void linear_backward_gelu(Tensor dpre, Tensor dweight, Tensor dbias, Tensor dpre_bias,
+                                    Tensor dy, Tensor x, Tensor pre, const Weight& weight);
 
   // --- GELU, tanh form (Hendrycks & Gimpel, "Gaussian error linear units", 2016)
 
@@ -176,6 +240,11 @@ class Backend {
   virtual void gelu_forward(Tensor y, Tensor x) = 0;
   // dx may be dy.
   virtual void gelu_backward(Tensor dx, Tensor dy, Tensor x) = 0;
+
+  // --- Bias
+
+  // dbias += column sums of dy.   dbias: (C) f32   dy: (rows, C)
+  virtual void bias_backward(Tensor dbias, Tensor dy) = 0;
 
   // --- Attention
 
@@ -220,8 +289,8 @@ class Backend {
   // Both at once, fused: logits become their gradient.
   virtual void cross_entropy_forward_backward(Tensor losses, Tensor logits, Tensor targets,
                                               int64_t vocab, Tensor gradient_scale);
-  // out[0] += factor * sum of x, in a fixed order.   out: (1) f32   x: f32
-  virtual void accumulate_sum(Tensor out, Tensor x, float factor) = 0;
+  // out[0] += factor[0] * sum of x, in a fixed order.   out, factor: (1) f32; no factor: 1   x: f32
+  virtual void accumulate_sum(Tensor out, Tensor x, Tensor factor) = 0;
 
   // --- Optimizer
 

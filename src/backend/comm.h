@@ -21,6 +21,10 @@ class Comm {
   virtual std::string name() const = 0;  // "single process", "MPI", "NCCL"
 
   virtual void all_reduce(Tensor x, Reduce reduce) = 0;  // f32, i32 or i64, in place
+  // As all_reduce, but work queued for computing meanwhile may run beside it. The result is there
+  // for what is queued after join() or after any other collective of tensors.
+  virtual void start_all_reduce(Tensor x, Reduce reduce) { all_reduce(x, reduce); }
+  virtual void join() {}
   // In both, the small tensor may be this rank's part of the large one; with one rank it must be.
   virtual void reduce_scatter(Tensor y, Tensor x) = 0;  // x: ranks * y elements, sum
   virtual void all_gather(Tensor y, Tensor x) = 0;      // y: ranks * x elements

@@ -1,5 +1,6 @@
 #include "backend/plan_backend.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/error.h"
@@ -19,26 +20,26 @@ class PlannedMemory : public DeviceMemory {
 class PlanBackend final : public Backend {
  public:
   PlanBackend(const Backend& real, MemoryByPurpose& usage)
-      : name_("plan of " + real.name()),
-        vocab_multiple_(real.vocab_multiple()),
-        memory_available_(real.memory_available()),
-        usage_(usage) {}
+      : real_(real), name_("plan of " + real.name()), usage_(usage) {}
 
   std::string name() const override { return name_; }
   bool is_host() const override { return false; }
-  int64_t memory_available() const override { return memory_available_; }
-  int64_t vocab_multiple() const override { return vocab_multiple_; }
+  int64_t memory_available() const override { return real_.memory_available(); }
+  int64_t memory_total() const override { return real_.memory_total(); }
+  int64_t vocab_multiple() const override { return real_.vocab_multiple(); }
 
   std::unique_ptr<DeviceMemory> allocate(int64_t bytes, const std::string& purpose) override {
     usage_[purpose] += bytes;
     return std::make_unique<PlannedMemory>(bytes);
   }
   void copy_to_device(Tensor, const void*) override {}
-  void copy_to_host(void* to, Tensor from) override {
+  using Backend::copy_to_host;
+  void copy_to_host(void* to, Tensor from, Queue) override {
     std::memset(to, 0, static_cast<size_t>(from.bytes()));
   }
   std::unique_ptr<Event> record(Queue) override { return std::make_unique<Event>(); }
   void wait(Queue, const Event&) override {}
+  double seconds_between(const Event&, const Event&) override { return 0; }
   void synchronize() override {}
 
   void fill(Tensor, double) override {}
@@ -46,32 +47,58 @@ class PlanBackend final : public Backend {
   void add(Tensor, Tensor, Tensor) override {}
   void scale(Tensor, Tensor) override {}
   void embedding_forward(Tensor, Tensor, Tensor, Tensor, Tensor) override {}
-  void embedding_backward(Tensor, Tensor, Tensor, Tensor, Tensor) override {}
+  void embedding_backward(Tensor, Tensor, Tensor dy, Tensor, Tensor) override {
+    note("embedding_backward", dy, {});
+  }
   void layernorm_forward(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, float) override {}
-  void layernorm_backward(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor,
-                          bool) override {}
-  void linear_forward(Tensor, Tensor, const Weight&, Tensor) override {}
-  void linear_backward(Tensor, Tensor, Tensor, Tensor, Tensor, const Weight&, bool) override {}
+  void layernorm_backward(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor x, Tensor, Tensor, Tensor,
+                          bool) override {
+    note("layernorm_backward", x, {});
+  }
+  void linear_forward(Tensor y, Tensor, const Weight& weight, Tensor) override {
+    note("linear_forward", y, weight.data);
+  }
+  void linear_gelu_forward(Tensor y, Tensor, Tensor, const Weight& weight, Tensor) override {
+    note("linear_forward", y, weight.data);
+  }
+  void linear_backward(Tensor, Tensor, Tensor, Tensor dy, Tensor, const Weight& weight,
+                       bool) override {
+    note("linear_backward", dy, weight.data);
+  }
+  void linear_backward_gelu(Tensor, Tensor, Tensor, Tensor, Tensor dy, Tensor, Tensor,
+                            const Weight& weight) override {
+    note("linear_backward", dy, weight.data);
+  }
+  void bias_backward(Tensor, Tensor dy) override { note("bias_backward", dy, {}); }
   void gelu_forward(Tensor, Tensor) override {}
   void gelu_backward(Tensor, Tensor, Tensor) override {}
-  void attention_forward(Tensor, Tensor, Tensor, Tensor, Tensor, const AttentionOptions&) override {
+  void attention_forward(Tensor, Tensor, Tensor q, Tensor k, Tensor,
+                         const AttentionOptions&) override {
+    note("attention_forward", q, k);
   }
-  void attention_backward(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor,
-                          const AttentionOptions&) override {}
+  void attention_backward(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor q, Tensor k,
+                          Tensor, const AttentionOptions&) override {
+    note("attention_backward", q, k);
+  }
   void attention_decode(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, float) override {}
   void cache_append(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor) override {}
   void dropout(Tensor, Tensor, const Dropout&) override {}
   void cross_entropy_forward(Tensor, Tensor, Tensor, int64_t) override {}
   void cross_entropy_backward(Tensor, Tensor, Tensor, int64_t, Tensor) override {}
-  void accumulate_sum(Tensor, Tensor, float) override {}
+  void accumulate_sum(Tensor, Tensor, Tensor) override {}
   void squared_norm(Tensor, Tensor) override {}
   void prepare_update(const UpdateState&, Tensor, Tensor, Tensor, float) override {}
   void adamw_update(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, const UpdateState&,
                     const AdamWOptions&) override {}
 
  private:
+  void note(const char* op, const Tensor& first, const Tensor& second) {
+    const int64_t bytes = real_.scratch_bytes(op, first, second);
+    if (bytes > 0) usage_["scratch"] = std::max(usage_["scratch"], bytes);
+  }
+
+  const Backend& real_;
   std::string name_;
-  int64_t vocab_multiple_, memory_available_;
   MemoryByPurpose& usage_;
 };
 

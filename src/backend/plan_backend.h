@@ -14,7 +14,8 @@ namespace llm {
 // bytes by purpose, as passed to allocate().
 using MemoryByPurpose = std::map<std::string, int64_t>;
 
-// Takes vocab_multiple() and name() from `real`. `usage` must outlive the backend.
+// Asks `real` for its vocabulary multiple, its memory and the scratch of its ops ("scratch" is the
+// most that one op needs). Both must outlive the backend.
 std::unique_ptr<Backend> make_plan_backend(const Backend& real, MemoryByPurpose& usage);
 
 }  // namespace llm

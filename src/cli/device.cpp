@@ -3,9 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 
+#include "backend/launcher.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "cpu_ref/cpu_backend.h"
+#ifdef LLM_HAVE_CUDA
+#include "cuda/cuda_backend.h"
+#endif
 
 namespace llm {
 namespace {
@@ -26,13 +32,72 @@ void add_device_option(CLI::App& command, std::string& device) {
   device = "auto";
 }
 
-std::unique_ptr<Backend> make_backend(const std::string& device) {
+#ifdef LLM_HAVE_CUDA
+namespace {
+
+std::unique_ptr<Backend> make_gpu_backend(int number, const DeviceOptions& options) {
+  CudaOptions cuda;
+  cuda.device = number;
+  cuda.tf32 = options.tf32;
+  cuda.attention = options.attention;
+  cuda.memory_limit = options.memory_limit;
+  cuda.retune = options.retune;
+  if (const char* folder = std::getenv("LLM_PLAN_FOLDER")) {
+    cuda.plan_folder = folder;
+  } else if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache && *cache) {
+    cuda.plan_folder = fmt::format("{}/llm.cpp", cache);
+  } else if (const char* home = std::getenv("HOME"); home && *home) {
+    cuda.plan_folder = fmt::format("{}/.cache/llm.cpp", home);
+  }
+  return make_cuda_backend(cuda);
+}
+
+}  // namespace
+
+std::unique_ptr<Backend> make_backend(const std::string& device, const DeviceOptions& options) {
+  if (device == "cpu") return make_cpu_backend();
+  std::string reason;
+  if (device == "auto") {
+    const int count = cuda_device_count(reason);
+    if (count == 0) return make_cpu_backend();
+    return make_gpu_backend(gpu_of_process(find_launcher(), count), options);
+  }
+  if (!names_cuda(device)) {
+    fail_usage("--device", fmt::format("\"{}\" is none of auto, cpu, cuda, cuda:N", device));
+  }
+  const int count = cuda_device_count(reason);
+  if (count == 0) throw Error(ErrorKind::device, "--device", reason, "use --device cpu");
+  const int number =
+      device == "cuda" ? gpu_of_process(find_launcher(), count) : std::stoi(device.substr(5));
+  if (number >= count) {
+    throw Error(ErrorKind::device, "--device",
+                fmt::format("{}: this machine has {} GPU{}", device, count, count == 1 ? "" : "s"),
+                "they are numbered from 0");
+  }
+  return make_gpu_backend(number, options);
+}
+#else
+std::unique_ptr<Backend> make_backend(const std::string& device, const DeviceOptions&) {
   if (device == "auto" || device == "cpu") return make_cpu_backend();
   if (names_cuda(device)) {
     throw Error(ErrorKind::device, "--device", fmt::format("{}: this build has no CUDA", device),
                 "use --device cpu");
   }
   fail_usage("--device", fmt::format("\"{}\" is none of auto, cpu, cuda, cuda:N", device));
+}
+#endif
+
+std::unique_ptr<Comm> make_comm(Backend& backend, [[maybe_unused]] const std::string& device,
+                                double timeout_seconds) {
+  if (!started_by_launcher()) return make_single_comm();
+#ifdef LLM_HAVE_CUDA
+  if (!backend.is_host() && device.find(':') == std::string::npos) {
+    std::string reason;
+    if (nccl_available(reason)) return make_nccl_comm(backend, timeout_seconds);
+    log_warning(fmt::format("{}; the GPUs exchange gradients through the host", reason));
+  }
+#endif
+  return make_mpi_comm(backend, timeout_seconds);
 }
 
 }  // namespace llm

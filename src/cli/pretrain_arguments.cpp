@@ -109,9 +109,22 @@ void add_run_options(CLI::App& command, PretrainArguments& a) {
   command.add_flag("--resume", a.resume, "continue the run in the folder of -o")->group(group);
   command.add_flag("--dry-run", a.dry_run, "print memory, steps and estimated time, and exit")
       ->group(group);
-  command.add_option("--dtype", a.dtype, "f32; tf32 or bf16 on a GPU [f32 on the CPU]")
+  command.add_option("--device", a.device, "auto, cpu or cuda[:N] [auto]")->group(group);
+  command
+      .add_option("--dtype", a.dtype,
+                  "what activations and products are in: f32, bf16 or, on a GPU, tf32 [bf16 on a "
+                  "GPU, f32 on the CPU]")
       ->group(group);
-  command.add_option("--device", a.device, "auto, cpu or cuda[:N]")->group(group);
+  command
+      .add_flag("--recompute", a.recompute,
+                "compute activations again in the backward pass: less memory, a third more time")
+      ->group(group);
+  command.add_option("--memory-limit", a.memory_limit, "GPU: GiB to use at most [what is free]")
+      ->group(group);
+  command
+      .add_option("--attention", a.attention,
+                  "GPU: own kernels, cudnn, or auto: the faster ones [auto]")
+      ->group(group);
   command.add_flag("--retune", a.retune, "GPU: time algorithms again instead of the saved choice")
       ->group(group);
   command.add_option("--timeout", a.timeout, "several processes: seconds until one counts as lost")
@@ -151,8 +164,12 @@ void add_pretrain_options(CLI::App& command, PretrainArguments& a) {
   add_step_options(command, a);
   add_optimizer_options(command, a);
   add_run_options(command, a);
+  std::vector<std::string> changeable = changeable_options();
+  for (std::string& name : changeable) name = "--" + name;
+  const auto middle = changeable.begin() + static_cast<std::ptrdiff_t>(changeable.size() / 2);
   command.footer(fmt::format(
-      "On --resume, options that are not given keep their values. Only these may change:\n  --{}\n"
+      "On --resume, options that are not given keep their values. Only these may change:\n  {},\n"
+      "  {}\n"
       "and the number of processes. Another number of processes or batch size gives the same\n"
       "losses to rounding error; everything else continues to the same bits. A longer --steps\n"
       "stretches the schedule unless the run began with --decay-steps.\n\n"
@@ -161,7 +178,7 @@ void add_pretrain_options(CLI::App& command, PretrainArguments& a) {
       "Example:\n"
       "  llm pretrain --data data/stories -o runs/stories --layers 6 --heads 6 --channels 192 \\\n"
       "      --context 128 --batch 16 --steps 2000 --lr 1e-3 --eval-every 200",
-      fmt::join(changeable_options(), ", --")));
+      fmt::join(changeable.begin(), middle, ", "), fmt::join(middle, changeable.end(), ", ")));
 }
 
 void apply_arguments(TrainOptions& options, const PretrainArguments& a) {
@@ -169,6 +186,8 @@ void apply_arguments(TrainOptions& options, const PretrainArguments& a) {
   require_positive("--total-batch-tokens", a.total_batch_tokens);
   take(options.init, a.init);
   take(options.dtype, a.dtype);
+  take(options.attention, a.attention);
+  if (a.recompute) options.recompute = true;
   take_positive(options.length, a.length, "--length");
   take_positive(options.total_batch_tokens, a.total_batch_tokens, "--total-batch-tokens");
   take(options.decay_steps, a.decay_steps);

@@ -15,7 +15,7 @@ namespace llm {
 struct PretrainArguments {
   std::vector<std::string> data;
   std::string output;
-  std::optional<std::string> model, init, batch, schedule, dtype, on_spike, prompt;
+  std::optional<std::string> model, init, batch, schedule, dtype, attention, on_spike, prompt;
   std::optional<int64_t> layers, heads, channels, context, vocab_size;
   std::optional<double> dropout;
   bool no_bias = false, no_qkv_bias = false, untied = false;
@@ -24,7 +24,8 @@ struct PretrainArguments {
   std::optional<double> epochs, lr, min_lr, decay_share, weight_decay, beta1, beta2, epsilon,
       grad_clip;
   std::optional<int64_t> eval_every, eval_batches, sample_every, sample_tokens, save_every, keep;
-  bool keep_best = false;
+  bool keep_best = false, recompute = false;
+  std::optional<double> memory_limit;  // GiB
 
   bool resume = false, dry_run = false, retune = false, json = false;
   std::string device = "auto";

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/commands.h"
+#include "cli/device.h"
 #include "cli/pretrain_arguments.h"
 #include "cli/pretrain_report.h"
 #include "cli/pretrain_setup.h"
@@ -31,20 +32,20 @@ void pretrain(const PretrainArguments& arguments) {
     fail_usage("--timeout", fmt::format("{} seconds", arguments.timeout));
   }
   const std::unique_ptr<Backend> backend = open_backend(arguments);
-  const std::unique_ptr<Comm> comm =
-      started_by_launcher() ? make_mpi_comm(*backend, arguments.timeout) : make_single_comm();
+  const std::unique_ptr<Comm> comm = make_comm(*backend, arguments.device, arguments.timeout);
   const bool speaks = comm->rank() == 0;
-  const PretrainSetup setup = set_up_pretraining(arguments, command_line(), *backend, comm->ranks(),
-                                                 !arguments.dry_run && speaks);
+  PretrainSetup setup = set_up_pretraining(arguments, command_line(), *backend, comm->ranks());
   NextToken objective;
   const MemoryPlan plan = plan_memory(*backend, objective, setup.job.run.options);
   if (arguments.dry_run) {
     if (speaks) print_dry_run(setup, plan, *backend, comm->ranks(), arguments.json);
     return;
   }
+  require_memory(plan, *backend, objective, setup.job.run.options);  // before all data is read
+  if (speaks) verify_data(setup);
   if (speaks) announce(setup, plan, *backend, *comm);
   const TrainSummary summary = run_pretraining(setup.job, *backend, *comm);
-  if (speaks) print_summary(setup, summary, plan, arguments.json);
+  if (speaks) print_summary(setup, summary, plan, *backend, arguments.json);
 }
 
 }  // namespace

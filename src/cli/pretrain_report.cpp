@@ -21,14 +21,17 @@ double epochs_of(const PretrainSetup& setup) {
 }
 
 // FLOP/s of a matrix product of the model's width, over a twentieth of a second.
-double measured_flops(Backend& backend, const ModelConfig& config) {
+double measured_flops(Backend& backend, const ModelConfig& config, DType dtype) {
   constexpr double kSeconds = 0.05;
-  const int64_t rows = 512, width = std::min<int64_t>(config.channels, 1024);
-  const auto memory = backend.allocate((2 * rows * width + width * width) * 4, "measurement");
-  auto* at = static_cast<float*>(memory->data());
-  const Tensor x(at, DType::f32, {rows, width}), y(at + rows * width, DType::f32, {rows, width});
+  const int64_t rows = backend.is_host() ? 512 : 16384;
+  const int64_t width = std::min<int64_t>(config.channels, backend.is_host() ? 1024 : 4096);
+  const int64_t x_bytes = rows * width * dtype_bytes(dtype);
+  const auto memory =
+      backend.allocate(2 * x_bytes + width * width * dtype_bytes(dtype), "measurement");
+  auto* at = static_cast<std::byte*>(memory->data());
+  const Tensor x(at, dtype, {rows, width}), y(at + x_bytes, dtype, {rows, width});
   Weight weight;
-  weight.data = Tensor(at + 2 * rows * width, DType::f32, {width, width});
+  weight.data = Tensor(at + 2 * x_bytes, dtype, {width, width});
   backend.fill(x, 1);
   backend.fill(weight.data, 1);
   backend.linear_forward(y, x, weight, {});
@@ -51,7 +54,8 @@ double estimated_seconds(const TrainOptions& options, Backend& backend, int rank
   const double flop = training_flop_per_token(options.model, options.length) *
                       static_cast<double>(options.total_batch_tokens) *
                       static_cast<double>(options.steps);
-  return flop / (kShareOfProducts * measured_flops(backend, options.model) * ranks);
+  const double rate = measured_flops(backend, options.model, options.compute_dtype());
+  return flop / (kShareOfProducts * rate * ranks);
 }
 
 std::string steps_text(const PretrainSetup& setup, int64_t ranks) {
@@ -91,6 +95,8 @@ void announce(const PretrainSetup& setup, const MemoryPlan& plan, const Backend&
 void print_dry_run(const PretrainSetup& setup, const MemoryPlan& plan, Backend& backend, int ranks,
                    bool json) {
   const TrainOptions& options = setup.job.run.options;
+  // Before anything is measured: what the process will hold.
+  const int64_t process_bytes = plan.total() + backend.foreign_memory();
   const double seconds = estimated_seconds(options, backend, ranks);
   fmt::print("model   {}\n", model_text(options.model));
   fmt::print("steps   {}\n", steps_text(setup, ranks));
@@ -100,7 +106,10 @@ void print_dry_run(const PretrainSetup& setup, const MemoryPlan& plan, Backend& 
     fmt::print("  {:<20} {:>12}\n", purpose, format_bytes(bytes));
   }
   fmt::print("  {:<20} {:>12}{}\n", "total", format_bytes(plan.total()),
-             plan.total() > backend.memory_available() ? "  (does not fit)" : "");
+             fits_memory(plan, backend) ? "" : "  (does not fit)");
+  if (!backend.is_host()) {
+    fmt::print("  {:<20} {:>12}\n", "with the driver's", format_bytes(process_bytes));
+  }
   fmt::print("time    about {} for the steps alone (estimated from one matrix product)\n",
              format_duration(seconds));
   if (!json) return;
@@ -112,13 +121,14 @@ void print_dry_run(const PretrainSetup& setup, const MemoryPlan& plan, Backend& 
   result["parameters"] = parameter_count(options.model);
   result["memory"] = plan.bytes;
   result["memory_bytes"] = plan.total();
+  result["process_memory_bytes"] = process_bytes;
   result["memory_available_bytes"] = backend.memory_available();
   result["estimated_seconds"] = seconds;
   fmt::print("{}\n", to_line(result));
 }
 
 void print_summary(const PretrainSetup& setup, const TrainSummary& summary, const MemoryPlan& plan,
-                   bool json) {
+                   const Backend& backend, bool json) {
   const std::string run = setup.job.folder.string();
   const bool evaluated = summary.best_step >= 0;
   fmt::print("{}: {} steps, {} tokens, {}, {} tokens/s\n", run, with_commas(summary.steps),
@@ -130,8 +140,8 @@ void print_summary(const PretrainSetup& setup, const TrainSummary& summary, cons
     fmt::print(", val loss {:.4f}, best {:.4f} at step {}", summary.val_loss, summary.best_val_loss,
                summary.best_step);
   }
-  fmt::print("\npeak memory {}, planned {}\n", format_bytes(peak_resident_bytes()),
-             format_bytes(plan.total()));
+  const int64_t peak = backend.is_host() ? peak_resident_bytes() : backend.peak_memory();
+  fmt::print("\npeak memory {}, planned {}\n", format_bytes(peak), format_bytes(plan.total()));
   if (summary.skipped > 0) fmt::print("{} steps were skipped, see log.jsonl\n", summary.skipped);
   if (!json) return;
   Json result;
@@ -146,7 +156,7 @@ void print_summary(const PretrainSetup& setup, const TrainSummary& summary, cons
   result["tokens_per_second"] = summary.tokens_per_second;
   result["seconds"] = summary.seconds;
   result["parameters"] = parameter_count(setup.job.run.options.model);
-  result["peak_memory_bytes"] = peak_resident_bytes();
+  result["peak_memory_bytes"] = peak;
   result["planned_memory_bytes"] = plan.total();
   fmt::print("{}\n", to_line(result));
 }

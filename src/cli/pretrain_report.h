@@ -19,6 +19,6 @@ void print_dry_run(const PretrainSetup& setup, const MemoryPlan& plan, Backend& 
 
 // The result, to stdout.
 void print_summary(const PretrainSetup& setup, const TrainSummary& summary, const MemoryPlan& plan,
-                   bool json);
+                   const Backend& backend, bool json);
 
 }  // namespace llm

@@ -71,7 +71,7 @@ std::vector<DataPart> data_of(const PretrainArguments& arguments, const TrainOpt
 
 // Opens all parts and notes in `options` what identifies them. The vocabulary is that of the first
 // dataset where nothing else fixes it.
-std::vector<Dataset> open_datasets(TrainOptions& options, ModelOrigin& origin, bool verify) {
+std::vector<Dataset> open_datasets(TrainOptions& options, ModelOrigin& origin) {
   const auto known_vocab = [&] { return origin.vocab_fixed ? origin.config.vocab_size : 0; };
   std::vector<Dataset> datasets;
   for (DataPart& part : options.data) {
@@ -80,7 +80,7 @@ std::vector<Dataset> open_datasets(TrainOptions& options, ModelOrigin& origin, b
       if (vocab > 0) origin.config.vocab_size = vocab;
       origin.vocab_fixed = true;
     }
-    datasets.push_back(open_dataset(part.path, known_vocab(), verify));
+    datasets.push_back(open_dataset(part.path, known_vocab(), /*verify=*/false));
     const Dataset& dataset = datasets.back();
     if (dataset.vocab_size > 0 && dataset.vocab_size != origin.config.vocab_size) {
       fail_input(
@@ -144,8 +144,8 @@ int64_t parse_batch(const std::string& text) {
   return value;
 }
 
-// The largest power of two whose plan leaves a fifth of the memory free. On the CPU more than a few
-// thousand tokens at once gain nothing, since its caches are small.
+// The largest power of two whose plan fits, and on the host leaves a fifth of the memory free. On
+// the CPU more than a few thousand tokens at once gain nothing, since its caches are small.
 int64_t choose_batch(const TrainOptions& options, const Backend& backend, int64_t ranks) {
   constexpr int64_t kMostTokensOnHost = 4096;
   NextToken objective;
@@ -157,10 +157,14 @@ int64_t choose_batch(const TrainOptions& options, const Backend& backend, int64_
       continue;
     }
     const MemoryPlan plan = plan_memory(backend, objective, trial);
-    if (plan.total() <= backend.memory_available() / 5 * 4) return trial.batch;
+    const bool fits = backend.is_host() ? plan.total() <= backend.memory_available() / 5 * 4
+                                        : fits_memory(plan, backend);
+    if (fits) return trial.batch;
   }
   throw Error(ErrorKind::memory, "--batch auto", "not even one sequence fits",
-              "use a smaller model or --length, or another --total-batch-tokens");
+              options.recompute ? "use a smaller model or --length, or another --total-batch-tokens"
+                                : "try --recompute, a smaller model or --length, or another "
+                                  "--total-batch-tokens");
 }
 
 void complete_batch(TrainOptions& options, const PretrainArguments& arguments,
@@ -219,28 +223,53 @@ int64_t count_samples_per_epoch(const TrainOptions& options, const std::vector<D
 
 }  // namespace
 
+void verify_data(PretrainSetup& setup) {
+  const TrainOptions& options = setup.job.run.options;
+  for (size_t i = 0; i < setup.job.datasets.size(); ++i) {
+    setup.job.datasets[i] =
+        open_dataset(options.data[i].path, options.model.vocab_size, /*verify=*/true);
+  }
+}
+
 std::unique_ptr<Backend> open_backend(const PretrainArguments& arguments) {
-  std::unique_ptr<Backend> backend = make_backend(arguments.device);
-  const std::string dtype = arguments.dtype.value_or("f32");
-  if (dtype == "tf32" || dtype == "bf16") {
-    fail_usage("--dtype", fmt::format("{} needs a GPU", dtype), "the CPU trains in f32");
+  TrainOptions stored;
+  if (arguments.resume) stored = RunFolder(arguments.output).read_description().options;
+  const std::string given = arguments.dtype.value_or(arguments.resume ? stored.dtype : "");
+  for (const char* name : {"", "f32", "tf32", "bf16"}) {
+    if (given == name) break;
+    if (name == std::string("bf16")) {
+      fail_usage("--dtype", fmt::format("\"{}\" is none of f32, tf32, bf16", given));
+    }
   }
-  if (dtype != "f32") {
-    fail_usage("--dtype", fmt::format("\"{}\" is none of f32, tf32, bf16", dtype));
+  const double limit = arguments.memory_limit.value_or(0);
+  if (!std::isfinite(limit) || limit < 0 || limit > 1e6) {
+    fail_usage("--memory-limit", fmt::format("{} GiB", limit));
   }
+  DeviceOptions options;
+  options.tf32 = given == "tf32";
+  options.attention = arguments.attention.value_or(stored.attention);
+  options.memory_limit = static_cast<int64_t>(limit * 1024 * 1024 * 1024);
+  options.retune = arguments.retune;
+  std::unique_ptr<Backend> backend = make_backend(arguments.device, options);
+  if (!backend->is_host()) return backend;
+  if (given == "tf32") fail_usage("--dtype", "tf32 needs a GPU", "the CPU trains in f32 or bf16");
   if (arguments.retune) {
     fail_usage("--retune", "the CPU has no algorithms to choose from", "leave it out");
+  }
+  if (limit > 0) {
+    fail_usage("--memory-limit", "is for GPUs", "ulimit -v limits the memory of the host");
   }
   return backend;
 }
 
 PretrainSetup set_up_pretraining(const PretrainArguments& arguments,
                                  const std::vector<std::string>& command, const Backend& backend,
-                                 int ranks, bool verify_data) {
+                                 int ranks) {
   PretrainSetup setup;
   PretrainJob& job = setup.job;
   job.folder = arguments.output;
   job.resume = arguments.resume;
+  job.retune = arguments.retune;
   const RunFolder folder(job.folder);
   RunDescription before;
   if (job.resume) {
@@ -252,9 +281,10 @@ PretrainSetup set_up_pretraining(const PretrainArguments& arguments,
   TrainOptions& options = job.run.options;
   options = before.options;
   apply_arguments(options, arguments);
+  if (!arguments.resume && !arguments.dtype) options.dtype = backend.is_host() ? "f32" : "bf16";
   ModelOrigin origin = model_of(arguments, options);
   options.data = data_of(arguments, before.options);
-  job.datasets = open_datasets(options, origin, verify_data);
+  job.datasets = open_datasets(options, origin);
   if (job.resume) keep_names(options.data, before.options.data);
   setup.tokenizer = find_tokenizer(job.datasets, origin.folder, job.resume ? arguments.output : "");
   job.tokenizer = setup.tokenizer.get();

@@ -25,10 +25,13 @@ struct PretrainSetup {
 // machine cannot do.
 std::unique_ptr<Backend> open_backend(const PretrainArguments& arguments);
 
-// Reads datasets, model config and tokenizer and completes all options. verify_data: also compares
-// all checksums of the data. Throws Error{usage} or Error{input}.
+// Opens datasets, model config and tokenizer and completes all options. Throws Error{usage} or
+// Error{input}.
 PretrainSetup set_up_pretraining(const PretrainArguments& arguments,
                                  const std::vector<std::string>& command, const Backend& backend,
-                                 int ranks, bool verify_data);
+                                 int ranks);
+
+// Reads all of the data and compares its checksums. Throws Error{input}.
+void verify_data(PretrainSetup& setup);
 
 }  // namespace llm

@@ -11,17 +11,18 @@ namespace {
 
 // What a forward pass over (B, T) tokens and B rows of logits take, learnt from a pass that
 // computes nothing.
-int64_t activation_bytes(const Backend& backend, const ModelConfig& config, int64_t batch,
-                         int64_t length) {
+int64_t activation_bytes(const Backend& backend, const ModelConfig& config, DType dtype,
+                         int64_t batch, int64_t length) {
   constexpr int64_t kUnlimited = int64_t{1} << 60;
   MemoryByPurpose usage;
   const std::unique_ptr<Backend> plan = make_plan_backend(backend, usage);
-  Gpt outline(*plan, config, {});
+  Gpt outline(*plan, config, {.dtype = dtype});
   ActivationArena arena(*plan, kUnlimited);
   int32_t never_read = 0;
   ModelInput input;
   input.tokens = input.positions = Tensor(&never_read, DType::i32, {batch, length});
   outline.forward_inference(arena, input, nullptr);
+  arena.take(dtype, {batch, outline.padded_vocab()});
   arena.take(DType::f32, {batch, outline.padded_vocab()});
   return arena.high_water();
 }
@@ -30,17 +31,18 @@ int64_t activation_bytes(const Backend& backend, const ModelConfig& config, int6
 
 Decoder::Decoder(Gpt& model, int64_t sequences, int64_t context)
     : model_(model),
-      cache_(model.backend(), model.config(), sequences, context, DType::f32),
-      arena_(model.backend(),
-             std::max(activation_bytes(model.backend(), model.config(), 1, context),
-                      activation_bytes(model.backend(), model.config(), sequences, 1))),
+      cache_(model.backend(), model.config(), sequences, context, model.dtype()),
+      arena_(
+          model.backend(),
+          std::max(activation_bytes(model.backend(), model.config(), model.dtype(), 1, context),
+                   activation_bytes(model.backend(), model.config(), model.dtype(), sequences, 1))),
       input_memory_(model.backend().allocate(2 * 4 * std::max(sequences, context), "batch")),
       lengths_(static_cast<size_t>(sequences), 0),
       logits_(static_cast<size_t>(sequences * model.padded_vocab())) {
   LLM_ASSERT(context <= model.config().context, "{}", context);
   if (sequences > 1) {
     prompt_cache_ =
-        std::make_unique<KvCache>(model.backend(), model.config(), 1, context, DType::f32);
+        std::make_unique<KvCache>(model.backend(), model.config(), 1, context, model.dtype());
   }
 }
 
@@ -64,8 +66,13 @@ void Decoder::run(KvCache& cache, std::span<const int32_t> tokens,
   const Tensor hidden = model_.forward_inference(arena_, input, &cache);
   LLM_ASSERT(batch == 1 || length == 1);
   const Tensor last = hidden.view({batch * length, C}).slice(0, batch * length - batch, batch);
-  const Tensor logits = arena_.take(DType::f32, {batch, model_.padded_vocab()});
+  Tensor logits = arena_.take(model_.dtype(), {batch, model_.padded_vocab()});
   model_.head_forward(logits, last);
+  if (logits.dtype != DType::f32) {
+    const Tensor wide = arena_.take(DType::f32, {batch, model_.padded_vocab()});
+    backend.convert(wide, logits);
+    logits = wide;
+  }
   backend.copy_to_host(logits_.data() + sequence * model_.padded_vocab(), logits);
 }
 

@@ -69,6 +69,17 @@ Tensor optional_gradient(const BlockContext& context, int index) {
   return index < 0 ? Tensor() : context.store.gradient(index);
 }
 
+// While training, sums get memory of their own since the backward pass of the norms reads them;
+// otherwise the stream is updated in place.
+Tensor new_sum(const BlockContext& context, const Tensor& stream) {
+  return context.keep ? context.arena.take(stream.dtype, {stream.rows(), stream.columns()})
+                      : stream;
+}
+// Mean or rstd of each row, for the backward pass.
+Tensor statistic(const BlockContext& context) {
+  return context.keep ? context.arena.take(DType::f32, {context.batch * context.length}) : Tensor();
+}
+
 }  // namespace
 
 Norm make_norm(const std::string& name, int layer, int64_t channels, bool bias, float epsilon,
@@ -88,10 +99,10 @@ void Norm::forward_residual(const BlockContext& context, Tensor sum, Tensor y, T
                                              optional_value(context, bias), epsilon);
 }
 
-void Norm::backward(const BlockContext& context, Tensor dx, Tensor dy, Tensor x, Tensor mean,
-                    Tensor rstd, bool accumulate) const {
+void Norm::backward(const BlockContext& context, Tensor dx, Tensor dx_sum, Tensor dy, Tensor x,
+                    Tensor mean, Tensor rstd, bool accumulate) const {
   context.backend.layernorm_backward(dx, optional_gradient(context, weight),
-                                     optional_gradient(context, bias), dy, x, mean, rstd,
+                                     optional_gradient(context, bias), dx_sum, dy, x, mean, rstd,
                                      context.store.value(weight), accumulate);
 }
 
@@ -111,10 +122,22 @@ void Linear::forward_gelu(const BlockContext& context, Tensor y, Tensor pre, Ten
   context.backend.linear_gelu_forward(y, pre, x, weight_of(context), bias_of(context));
 }
 
-void Linear::backward(const BlockContext& context, Tensor dx, Tensor dy, Tensor x) const {
+Tensor Linear::bias_gradient(const BlockContext& context) const {
+  return optional_gradient(context, bias);
+}
+
+void Linear::backward(const BlockContext& context, Tensor dx, Tensor dy, Tensor x,
+                      bool with_bias) const {
   context.backend.linear_backward(dx, optional_gradient(context, weight),
-                                  optional_gradient(context, bias), dy, x, weight_of(context),
-                                  /*accumulate=*/false);
+                                  with_bias ? bias_gradient(context) : Tensor(), dy, x,
+                                  weight_of(context), /*accumulate=*/false);
+}
+
+void Linear::backward_gelu(const BlockContext& context, Tensor dpre, Tensor below_bias, Tensor dy,
+                           Tensor x, Tensor pre, bool with_bias) const {
+  context.backend.linear_backward_gelu(dpre, optional_gradient(context, weight),
+                                       with_bias ? bias_gradient(context) : Tensor(), below_bias,
+                                       dy, x, pre, weight_of(context));
 }
 
 Block::Block(const ModelConfig& config, int64_t index, std::vector<Parameter>& parameters)
@@ -159,40 +182,28 @@ AttentionOptions Block::attention_options(const BlockContext& context) const {
   return options;
 }
 
+void Block::take_first_norm(const BlockContext& context, BlockKept& kept) const {
+  const int64_t rows = context.batch * context.length;
+  kept.mean1 = statistic(context);
+  kept.rstd1 = statistic(context);
+  kept.normed1 = context.arena.take(kept.input.dtype, {rows, channels_});
+}
+
 void Block::forward(const BlockContext& context, BlockKept& kept, Tensor& stream, Tensor delta,
                     bool pending) const {
   ActivationArena& arena = context.arena;
   const int64_t rows = context.batch * context.length;
-  const int64_t mark = arena.mark();
-  // While training, sums get memory of their own since the backward pass of the norms reads them;
-  // otherwise the stream is updated in place.
-  const auto new_sum = [&] {
-    return context.keep ? arena.take(stream.dtype, {rows, channels_}) : stream;
-  };
-  const auto statistic = [&] { return context.keep ? arena.take(DType::f32, {rows}) : Tensor(); };
-
-  kept.input = pending ? new_sum() : stream;
-  kept.mean1 = statistic();
-  kept.rstd1 = statistic();
-  kept.normed1 = arena.take(stream.dtype, {rows, channels_});
+  int64_t mark = arena.mark();
+  kept.input = pending ? new_sum(context, stream) : stream;
+  if (context.recompute) mark = arena.mark();
+  take_first_norm(context, kept);
   if (pending) {
     norm1_.forward_residual(context, kept.input, kept.normed1, kept.mean1, kept.rstd1, stream,
                             delta);
   } else {
     norm1_.forward(context, kept.normed1, kept.mean1, kept.rstd1, kept.input);
   }
-  attend(context, kept, delta);
-
-  kept.middle = new_sum();
-  kept.mean2 = statistic();
-  kept.rstd2 = statistic();
-  kept.normed2 = arena.take(stream.dtype, {rows, channels_});
-  norm2_.forward_residual(context, kept.middle, kept.normed2, kept.mean2, kept.rstd2, kept.input,
-                          delta);
-
-  kept.pre = context.keep ? arena.take(stream.dtype, {rows, hidden_}) : Tensor();
-  kept.hidden = arena.take(stream.dtype, {rows, hidden_});
-  up_.forward_gelu(context, kept.hidden, kept.pre, kept.normed2);
+  run_to_hidden(context, kept, delta);
   down_.forward(context, delta, kept.hidden);
   const Dropout mask = dropout(context, residual_dropout_, kMlpOutput);
   if (mask.rate > 0) {
@@ -200,7 +211,34 @@ void Block::forward(const BlockContext& context, BlockKept& kept, Tensor& stream
     context.backend.dropout(rows_view, rows_view, mask);
   }
   stream = kept.middle;
-  if (!context.keep) arena.rewind(mark);
+  if (context.keep && !context.recompute) return;
+  // What is given back includes the stream. Its next reader is the norm that adds delta to it,
+  // which writes the sum and its normalized rows where qkv, before the stream, was.
+  arena.rewind(mark);
+  LLM_ASSERT(!context.recompute || rows == 0 ||
+             static_cast<std::byte*>(kept.middle.data) >=
+                 static_cast<std::byte*>(kept.normed1.data) + 3 * kept.normed1.bytes());
+}
+
+void Block::recompute(const BlockContext& context, BlockKept& kept, Tensor delta) const {
+  take_first_norm(context, kept);
+  norm1_.forward(context, kept.normed1, kept.mean1, kept.rstd1, kept.input);
+  run_to_hidden(context, kept, delta);
+}
+
+void Block::run_to_hidden(const BlockContext& context, BlockKept& kept, Tensor delta) const {
+  ActivationArena& arena = context.arena;
+  const int64_t rows = context.batch * context.length;
+  attend(context, kept, delta);
+  kept.middle = new_sum(context, kept.input);
+  kept.mean2 = statistic(context);
+  kept.rstd2 = statistic(context);
+  kept.normed2 = arena.take(kept.input.dtype, {rows, channels_});
+  norm2_.forward_residual(context, kept.middle, kept.normed2, kept.mean2, kept.rstd2, kept.input,
+                          delta);
+  kept.pre = context.keep ? arena.take(kept.input.dtype, {rows, hidden_}) : Tensor();
+  kept.hidden = arena.take(kept.input.dtype, {rows, hidden_});
+  up_.forward_gelu(context, kept.hidden, kept.pre, kept.normed2);
 }
 
 void Block::attend(const BlockContext& context, BlockKept& kept, Tensor delta) const {
@@ -239,9 +277,15 @@ void Block::attend(const BlockContext& context, BlockKept& kept, Tensor delta) c
   }
 }
 
-void Block::backward(const BlockContext& context, const BlockKept& kept, Tensor dstream) const {
+void Block::backward(const BlockContext& context, const BlockKept& kept, Tensor dstream,
+                     Tensor input_sum) const {
   mlp_backward(context, kept, dstream);
-  attend_backward(context, kept, dstream);
+  attend_backward(context, kept, dstream, input_sum);
+}
+
+Tensor Block::output_bias_gradient(const BlockContext& context) const {
+  return dropout(context, residual_dropout_, kMlpOutput).rate > 0 ? Tensor()
+                                                                  : down_.bias_gradient(context);
 }
 
 Tensor Block::dropout_backward(const BlockContext& context, Tensor dy, uint32_t place) const {
@@ -256,17 +300,19 @@ void Block::mlp_backward(const BlockContext& context, const BlockKept& kept, Ten
   const ArenaScope scope(context.arena);
   const int64_t rows = context.batch * context.length;
   const Tensor doutput = dropout_backward(context, dstream, kMlpOutput);
-  const Tensor dhidden = context.arena.take(dstream.dtype, {rows, hidden_});
+  const bool dropped = doutput.data != dstream.data;
+  const Tensor dpre = context.arena.take(dstream.dtype, {rows, hidden_});
   const Tensor dnormed = context.arena.take(dstream.dtype, {rows, channels_});
-  down_.backward(context, dhidden, doutput, kept.hidden);
-  context.backend.gelu_backward(dhidden, dhidden, kept.pre);
-  up_.backward(context, dnormed, dhidden, kept.normed2);
-  norm2_.backward(context, dstream, dnormed, kept.middle, kept.mean2, kept.rstd2,
+  down_.backward_gelu(context, dpre, up_.bias_gradient(context), doutput, kept.hidden, kept.pre,
+                      /*with_bias=*/dropped);
+  up_.backward(context, dnormed, dpre, kept.normed2, /*with_bias=*/false);
+  const Tensor sum = dropped ? Tensor() : projection_.bias_gradient(context);
+  norm2_.backward(context, dstream, sum, dnormed, kept.middle, kept.mean2, kept.rstd2,
                   /*accumulate=*/true);
 }
 
-void Block::attend_backward(const BlockContext& context, const BlockKept& kept,
-                            Tensor dstream) const {
+void Block::attend_backward(const BlockContext& context, const BlockKept& kept, Tensor dstream,
+                            Tensor input_sum) const {
   const ArenaScope scope(context.arena);
   const int64_t B = context.batch, T = context.length, H = heads_, KV = kv_heads_, D = head_size_;
   const Tensor doutput = dropout_backward(context, dstream, kAttentionOutput);
@@ -274,13 +320,14 @@ void Block::attend_backward(const BlockContext& context, const BlockKept& kept,
   const Tensor dqkv = context.arena.take(dstream.dtype, {B, T, H + 2 * KV, D});
   const Tensor dnormed = context.arena.take(dstream.dtype, {B * T, channels_});
   projection_.backward(context, dattention.view({B * T, H * D}), doutput,
-                       kept.attention.view({B * T, H * D}));
+                       kept.attention.view({B * T, H * D}),
+                       /*with_bias=*/doutput.data != dstream.data);
   context.backend.attention_backward(dqkv.slice(2, 0, H), dqkv.slice(2, H, KV),
                                      dqkv.slice(2, H + KV, KV), dattention, kept.attention,
                                      kept.lse, kept.qkv.slice(2, 0, H), kept.qkv.slice(2, H, KV),
                                      kept.qkv.slice(2, H + KV, KV), attention_options(context));
   qkv_.backward(context, dnormed, dqkv.view({B * T, (H + 2 * KV) * D}), kept.normed1);
-  norm1_.backward(context, dstream, dnormed, kept.input, kept.mean1, kept.rstd1,
+  norm1_.backward(context, dstream, input_sum, dnormed, kept.input, kept.mean1, kept.rstd1,
                   /*accumulate=*/true);
 }
 

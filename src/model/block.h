@@ -21,6 +21,7 @@ struct BlockContext {
   ActivationArena& arena;
   int64_t batch, length;     // B, T
   bool keep;                 // training: keep what the backward pass needs
+  bool recompute;            // of that, keep only the block's input
   uint64_t dropout_seed;     // used where keep
   Tensor sample_ids;         // (B) i64
   Tensor sequence_offsets;   // (N + 1) i32 or empty
@@ -36,8 +37,9 @@ struct Norm {
   // sum = a + b; y = norm(sum)
   void forward_residual(const BlockContext& context, Tensor sum, Tensor y, Tensor mean, Tensor rstd,
                         Tensor a, Tensor b) const;
-  void backward(const BlockContext& context, Tensor dx, Tensor dy, Tensor x, Tensor mean,
-                Tensor rstd, bool accumulate) const;
+  // dx_sum: empty, or the bias gradient of the linear layer that dx is the gradient of.
+  void backward(const BlockContext& context, Tensor dx, Tensor dx_sum, Tensor dy, Tensor x,
+                Tensor mean, Tensor rstd, bool accumulate) const;
 };
 
 struct Linear {
@@ -47,7 +49,13 @@ struct Linear {
   Tensor bias_of(const BlockContext& context) const;
   void forward(const BlockContext& context, Tensor y, Tensor x) const;
   void forward_gelu(const BlockContext& context, Tensor y, Tensor pre, Tensor x) const;
-  void backward(const BlockContext& context, Tensor dx, Tensor dy, Tensor x) const;
+  // with_bias false: the bias's gradient is summed up by whoever makes dy.
+  void backward(const BlockContext& context, Tensor dx, Tensor dy, Tensor x,
+                bool with_bias = true) const;
+  // The layer behind a GELU, down to what the GELU reads; below_bias: gradient of the bias below.
+  void backward_gelu(const BlockContext& context, Tensor dpre, Tensor below_bias, Tensor dy,
+                     Tensor x, Tensor pre, bool with_bias) const;
+  Tensor bias_gradient(const BlockContext& context) const;  // empty where there is none
 };
 
 // A norm over `channels`, its parameters appended to `parameters` as NAME.weight and NAME.bias.
@@ -73,12 +81,23 @@ class Block {
   // (B T, C); `stream` moves to what the block keeps, `delta` is one buffer that all blocks share.
   void forward(const BlockContext& context, BlockKept& kept, Tensor& stream, Tensor delta,
                bool pending) const;
-  // dstream: (B T, C) gradient at the block's result, becomes the gradient at its input.
-  void backward(const BlockContext& context, const BlockKept& kept, Tensor dstream) const;
+  // From kept.input everything else that the backward pass needs, once more.
+  void recompute(const BlockContext& context, BlockKept& kept, Tensor delta) const;
+  // dstream: (B T, C) gradient at the block's result, becomes the gradient at its input. Whoever
+  // made it added its column sums to output_bias_gradient(), and the block adds those of its result
+  // to input_sum, the same of the block before (both may be empty).
+  void backward(const BlockContext& context, const BlockKept& kept, Tensor dstream,
+                Tensor input_sum) const;
+  // Gradient of the last bias, where the column sums of the gradient at the block's result are it;
+  // empty where dropout lies between or there is no bias.
+  Tensor output_bias_gradient(const BlockContext& context) const;
 
  private:
+  void take_first_norm(const BlockContext& context, BlockKept& kept) const;
+  void run_to_hidden(const BlockContext& context, BlockKept& kept, Tensor delta) const;
   void attend(const BlockContext& context, BlockKept& kept, Tensor delta) const;
-  void attend_backward(const BlockContext& context, const BlockKept& kept, Tensor dstream) const;
+  void attend_backward(const BlockContext& context, const BlockKept& kept, Tensor dstream,
+                       Tensor input_sum) const;
   void mlp_backward(const BlockContext& context, const BlockKept& kept, Tensor dstream) const;
   // The gradient before a dropout: dy itself where there is none, else a masked copy.
   Tensor dropout_backward(const BlockContext& context, Tensor dy, uint32_t place) const;

@@ -61,6 +61,7 @@ BlockContext Gpt::context_of(ActivationArena& arena, const ModelInput& input, bo
           input.tokens.dim(0),
           input.tokens.dim(1),
           keep,
+          keep && recompute_,
           dropout_seed,
           input.sample_ids,
           input.sequence_offsets,
@@ -70,7 +71,7 @@ BlockContext Gpt::context_of(ActivationArena& arena, const ModelInput& input, bo
 Tensor Gpt::embed(const BlockContext& context, const ModelInput& input) {
   const int64_t B = context.batch, T = context.length, C = config_.channels;
   LLM_ASSERT(input.positions || T <= config_.context, "{} tokens, context {}", T, config_.context);
-  const Tensor stream = context.arena.take(DType::f32, {B, T, C});
+  const Tensor stream = context.arena.take(dtype(), {B, T, C});
   store_->acquire(0);
   backend_.embedding_forward(stream, input.tokens, input.positions, store_->value(token_table_),
                              store_->value(position_table_));
@@ -109,14 +110,14 @@ Tensor Gpt::forward(ActivationArena& arena, const ModelInput& input, uint64_t dr
   kept_.blocks.assign(blocks_.size(), {});
 
   Tensor stream = embed(context, input);
-  const Tensor delta = arena.take(DType::f32, {rows, C});
+  const Tensor delta = kept_.delta = arena.take(dtype(), {rows, C});
   run_blocks(context, kept_.blocks, stream, delta);
 
   const int last = static_cast<int>(blocks_.size()) + 1;
-  kept_.final_input = arena.take(DType::f32, {rows, C});
+  kept_.final_input = arena.take(dtype(), {rows, C});
   kept_.final_mean = arena.take(DType::f32, {rows});
   kept_.final_rstd = arena.take(DType::f32, {rows});
-  const Tensor hidden = arena.take(DType::f32, {B, T, C});
+  const Tensor hidden = arena.take(dtype(), {B, T, C});
   store_->acquire(last);
   final_norm_.forward_residual(context, kept_.final_input, hidden.view({rows, C}), kept_.final_mean,
                                kept_.final_rstd, stream, delta);
@@ -131,14 +132,18 @@ void Gpt::backward(ActivationArena& arena, const ModelInput& input, Tensor dhidd
   const int last = static_cast<int>(blocks_.size()) + 1;
 
   store_->acquire(last);
-  final_norm_.backward(context, dstream, dstream, kept_.final_input, kept_.final_mean,
-                       kept_.final_rstd, /*accumulate=*/false);
+  final_norm_.backward(context, dstream, blocks_.back().output_bias_gradient(context), dstream,
+                       kept_.final_input, kept_.final_mean, kept_.final_rstd,
+                       /*accumulate=*/false);
   store_->release(last);
   store_->gradient_ready(last);
   for (size_t i = blocks_.size(); i-- > 0;) {
     const int layer = static_cast<int>(i) + 1;
     store_->acquire(layer);
-    blocks_[i].backward(context, kept_.blocks[i], dstream);
+    const ArenaScope scope(arena);
+    if (recompute_) blocks_[i].recompute(context, kept_.blocks[i], kept_.delta);
+    blocks_[i].backward(context, kept_.blocks[i], dstream,
+                        i > 0 ? blocks_[i - 1].output_bias_gradient(context) : Tensor());
     store_->release(layer);
     store_->gradient_ready(layer);
   }
@@ -155,10 +160,10 @@ Tensor Gpt::forward_inference(ActivationArena& arena, const ModelInput& input, K
   const BlockContext context = context_of(arena, input, /*keep=*/false, 0, cache);
   const int64_t B = context.batch, T = context.length, C = config_.channels, rows = B * T;
   LLM_ASSERT(cache == nullptr || (input.positions && cache->sequences() == B));
-  const Tensor hidden = arena.take(DType::f32, {B, T, C});
+  const Tensor hidden = arena.take(dtype(), {B, T, C});
   const ArenaScope scope(arena);
   Tensor stream = embed(context, input);
-  const Tensor delta = arena.take(DType::f32, {rows, C});
+  const Tensor delta = arena.take(dtype(), {rows, C});
   std::vector<BlockKept> scratch(1);
   run_blocks(context, scratch, stream, delta);
   const int last = static_cast<int>(blocks_.size()) + 1;

@@ -32,8 +32,13 @@ class Gpt {
   const ModelConfig& config() const { return config_; }
   ParameterStore& parameters() { return *store_; }
   const ParameterStore& parameters() const { return *store_; }
-  Backend& backend() { return backend_; }
+  Backend& backend() const { return backend_; }
   int64_t padded_vocab() const { return padded_vocab_; }
+  DType dtype() const { return store_->dtype(); }  // of activations and logits
+
+  // Keeps only the input of each block for the backward pass, which computes the rest of a block
+  // again when it gets there: the same results in less memory and more time.
+  void set_recompute(bool on) { recompute_ = on; }
 
   // Training: runs the blocks and the final norm, keeping in `arena` what backward() needs; dropout
   // with `seed`. Returns the hidden states (B, T, C), in the arena.
@@ -63,6 +68,7 @@ class Gpt {
   ModelConfig config_;
   int64_t padded_vocab_;
   std::unique_ptr<ParameterStore> store_;
+  bool recompute_ = false;
   int token_table_ = -1, position_table_ = -1, head_ = -1;
   std::vector<Block> blocks_;
   Norm final_norm_;
@@ -72,6 +78,7 @@ class Gpt {
     int64_t mark = 0;
     uint64_t dropout_seed = 0;
     std::vector<BlockKept> blocks;
+    Tensor delta;  // the buffer that blocks share
     Tensor final_input, final_mean, final_rstd;
   };
   Kept kept_;

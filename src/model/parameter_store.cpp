@@ -49,14 +49,20 @@ ParameterStore::ParameterStore(Backend& backend, std::vector<Parameter> paramete
 
   value_memory_ = backend.allocate(count * 4, "parameters");
   values_ = arena_at(*value_memory_, 0, count);
+  LLM_ASSERT(options.dtype == DType::f32 || options.dtype == DType::bf16);
+  if (options.dtype == DType::bf16) {
+    rounded_memory_ = backend.allocate(count * 2, "parameters");
+    rounded_values_ = Tensor(rounded_memory_->data(), DType::bf16, {count});
+  }
   if (!options.training) return;
   const int64_t chunks = count / kParameterAlignment;
   gradient_memory_ = backend.allocate(count * 4, "gradients");
-  moment_memory_ = backend.allocate((2 * count + chunks) * 4, "optimizer state");
+  moment_memory_ = backend.allocate((2 * count + chunks + 1) * 4, "optimizer state");
   gradients_ = arena_at(*gradient_memory_, 0, count);
   first_moments_ = arena_at(*moment_memory_, 0, count);
   second_moments_ = arena_at(*moment_memory_, count, count);
   chunk_decay_ = arena_at(*moment_memory_, 2 * count, chunks);
+  spare_scalar_ = arena_at(*moment_memory_, 2 * count + chunks, 1);
 }
 
 int ParameterStore::find(std::string_view name) const {
@@ -78,7 +84,9 @@ Tensor ParameterStore::view(Tensor arena, int index) const {
   return flat.view({std::max(parameter.padded_rows, parameter.shape[0]), parameter.shape[1]});
 }
 
-Tensor ParameterStore::value(int index) const { return view(values_, index); }
+Tensor ParameterStore::value(int index) const {
+  return view(rounded_values_ ? rounded_values_ : values_, index);
+}
 
 Tensor ParameterStore::gradient(int index) const {
   if (!gradients_ || !parameters_[static_cast<size_t>(index)].trainable) return {};
@@ -133,6 +141,7 @@ void ParameterStore::initialize(uint64_t seed) {
 
 void ParameterStore::zero() {
   backend_.fill(values_, 0);
+  if (rounded_values_) backend_.fill(rounded_values_, 0);
   if (!gradients_) return;
   zero_gradients();
   backend_.fill(first_moments_, 0);
@@ -153,10 +162,14 @@ void ParameterStore::write(int index, Tensor arena, std::span<const float> from,
   const auto count = static_cast<int64_t>(from.size());
   LLM_ASSERT(begin >= 0 && begin + count <= parameter.size());
   const Tensor padded = arena.slice(0, parameter.offset, parameter.padded_size());
-  if (begin + count == parameter.size() && padded.size() > parameter.size()) {
-    backend_.fill(padded.slice(0, parameter.size(), padded.size() - parameter.size()), 0);
-  }
+  const bool last = begin + count == parameter.size();
+  const int64_t written = last ? padded.size() - begin : count;
+  if (written > count) backend_.fill(padded.slice(0, begin + count, written - count), 0);
   backend_.copy_to_device(padded.slice(0, begin, count), from.data());
+  if (rounded_values_ && arena.data == values_.data) {
+    backend_.convert(rounded_values_.slice(0, parameter.offset + begin, written),
+                     padded.slice(0, begin, written));
+  }
 }
 
 int64_t ParameterStore::trainable_count() const {

@@ -36,6 +36,9 @@ struct Parameter {
 // The arenas. Inference needs values only.
 struct StoreOptions {
   bool training = false;
+  // What the model computes in. bf16: beside the f32 values, which the optimizer keeps, lies a
+  // rounded copy that the ops read.
+  DType dtype = DType::f32;
 };
 
 class ParameterStore {
@@ -47,14 +50,16 @@ class ParameterStore {
   // By name or alias; -1 if there is none.
   int find(std::string_view name) const;
 
-  // Views of the padded tensors, in shape (rank 1 or 2).
+  // Views of the padded tensors, in shape (rank 1 or 2). value: what ops read, of dtype().
   Tensor value(int index) const;
   Tensor gradient(int index) const;  // f32; empty if not training or frozen
   Tensor first_moment(int index) const;
   Tensor second_moment(int index) const;
 
   // Whole arenas, (N).
-  Tensor values() const { return values_; }
+  Tensor values() const { return values_; }                  // f32
+  Tensor rounded_values() const { return rounded_values_; }  // bf16, or empty
+  DType dtype() const { return rounded_values_ ? DType::bf16 : DType::f32; }
   Tensor gradients() const { return gradients_; }
   Tensor first_moments() const { return first_moments_; }
   Tensor second_moments() const { return second_moments_; }
@@ -62,6 +67,7 @@ class ParameterStore {
   Tensor layer_slice(Tensor arena, int layer) const;
   int layers() const { return layers_; }  // number of layer ids, L + 2 for GPT
   Tensor chunk_decay() const { return chunk_decay_; }
+  Tensor spare_scalar() const { return spare_scalar_; }  // (1) f32, for any use; only if training
 
   // Fills chunk_decay: `decay` on parameters that decay, 0 on others, negative on frozen ones.
   void set_weight_decay(float decay);
@@ -74,7 +80,8 @@ class ParameterStore {
 
   // Copies the logical (unpadded) values to the host; `into` has size() elements.
   void read(int index, Tensor arena, std::span<float> into) const;
-  // Copies values from the host to the elements from `begin` on, in pieces where one likes.
+  // Copies values from the host to the elements from `begin` on, in pieces where one likes; the
+  // rounded copy follows.
   void write(int index, Tensor arena, std::span<const float> from, int64_t begin = 0);
 
   int64_t trainable_count() const;  // logical elements
@@ -92,8 +99,9 @@ class ParameterStore {
   std::vector<Parameter> parameters_;
   std::vector<int64_t> layer_begin_;
   int layers_ = 0;
-  std::unique_ptr<DeviceMemory> value_memory_, gradient_memory_, moment_memory_;
-  Tensor values_, gradients_, first_moments_, second_moments_, chunk_decay_;
+  std::unique_ptr<DeviceMemory> value_memory_, rounded_memory_, gradient_memory_, moment_memory_;
+  Tensor values_, rounded_values_, gradients_, first_moments_, second_moments_, chunk_decay_,
+      spare_scalar_;
 };
 
 }  // namespace llm

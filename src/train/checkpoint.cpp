@@ -17,6 +17,7 @@ namespace {
 constexpr const char* kManifestFile = "manifest.json";
 constexpr const char* kStateFile = "train_state.json";
 constexpr const char* kOptimizerFile = "optimizer.safetensors";
+constexpr const char* kPlanFile = "plan.json";
 constexpr const char* kTemporaryPrefix = ".tmp-";
 constexpr const char* kDamagedPrefix = ".damaged-";
 constexpr int64_t kMost = int64_t{1} << 53;
@@ -53,11 +54,9 @@ std::vector<std::string> names_in(const fs::path& directory) {
   return names;
 }
 
-bool all_finite(Backend& backend, Tensor arena) {
+bool all_finite(Backend& backend, Tensor arena, Tensor sum) {
   // A sum of squares is finite only if every term is. Pieces, so that large models do not overflow.
   constexpr int64_t kPiece = int64_t{1} << 22;
-  const auto memory = backend.allocate(256, "scalars");
-  const Tensor sum(memory->data(), DType::f32, {1});
   for (int64_t begin = 0; begin < arena.size(); begin += kPiece) {
     backend.fill(sum, 0);
     backend.squared_norm(sum, arena.slice(0, begin, std::min(kPiece, arena.size() - begin)));
@@ -69,10 +68,10 @@ bool all_finite(Backend& backend, Tensor arena) {
 }
 
 void require_finite(const Gpt& model, const fs::path& directory, int64_t step) {
-  Backend& backend = const_cast<Gpt&>(model).backend();
+  Backend& backend = model.backend();
   const ParameterStore& store = model.parameters();
   for (const Tensor& arena : {store.values(), store.first_moments(), store.second_moments()}) {
-    if (all_finite(backend, arena)) continue;
+    if (all_finite(backend, arena, store.spare_scalar())) continue;
     throw Error(ErrorKind::numerics, directory.string(),
                 fmt::format("not saved at step {}: a weight or moment is NaN or infinite", step),
                 "use a smaller --lr, and resume from an earlier checkpoint");
@@ -181,6 +180,8 @@ void save_checkpoint(const fs::path& directory, const Gpt& model, const Tokenize
     write_model_folder(temporary, model, tokenizer);
     write_optimizer_file(temporary / kOptimizerFile, model);
     write_synced(temporary / kStateFile, to_pretty_text(to_json(state)));
+    const std::string plan = model.backend().plan();
+    if (!plan.empty()) write_synced(temporary / kPlanFile, plan);
     const Manifest manifest = describe_files(temporary, state.step);
     write_synced(temporary / kManifestFile, to_pretty_text(to_json(manifest)));
     sync_directory(temporary);
@@ -215,6 +216,7 @@ void verify_model_files(const fs::path& folder) {
   Manifest manifest = read_manifest(folder);
   manifest.files.erase(kOptimizerFile);
   manifest.files.erase(kStateFile);
+  manifest.files.erase(kPlanFile);
   with_hint("use another checkpoint of the run", [&] {
     verify_files(folder, manifest);
     return 0;
@@ -229,6 +231,13 @@ TrainState load_checkpoint(const fs::path& checkpoint, Gpt& model) {
     read_optimizer_file(checkpoint / kOptimizerFile, model);
     return state;
   });
+}
+
+bool load_plan(const fs::path& checkpoint, Backend& backend) {
+  const fs::path path = checkpoint / kPlanFile;
+  if (!fs::exists(path)) return false;
+  backend.load_plan(read_text_file(path, 16 << 20), path.string());
+  return true;
 }
 
 std::optional<fs::path> find_newest_good_checkpoint(const fs::path& directory, bool set_aside) {

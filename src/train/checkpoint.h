@@ -1,6 +1,7 @@
 // Checkpoints: atomic, verified, with fallback. A checkpoint is a model folder plus
-// optimizer.safetensors (both moments of every parameter under its global name), train_state.json
-// and manifest.json (size and SHA-256 of every other file).
+// optimizer.safetensors (both moments of every parameter under its global name), train_state.json,
+// plan.json where the device chose among algorithms, and manifest.json (size and SHA-256 of every
+// other file).
 //
 // A folder step_00000100 exists completely or not at all: everything is written into
 // .tmp-step_00000100, each file synced, the manifest last, then the folder is renamed. Tensors are
@@ -54,6 +55,10 @@ void verify_model_files(const fs::path& folder);
 
 // Reads weights, moments and state. Verify first. Throws Error{input}.
 TrainState load_checkpoint(const fs::path& checkpoint, Gpt& model);
+
+// Keeps the device to the algorithms that the run began with. False where the checkpoint has none
+// (it was made on the CPU). Throws Error{device} if they are not for this device and its libraries.
+bool load_plan(const fs::path& checkpoint, Backend& backend);
 
 // The newest checkpoint that verifies; nothing if there is none. Each bad one before it is warned
 // about and, with set_aside, renamed to .damaged-step_N, so that it neither counts as kept nor is

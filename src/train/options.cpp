@@ -28,6 +28,8 @@ template <typename Options, typename Visitor>
 void visit_options(Options& options, Visitor& visitor) {
   visitor.text("init", options.init);
   visitor.text("dtype", options.dtype);
+  visitor.boolean_since("recompute", options.recompute);
+  visitor.text_since("attention", options.attention);
   visitor.integer("length", options.length, 1);
   visitor.integer("batch", options.batch, 1);
   visitor.integer("total-batch-tokens", options.total_batch_tokens, 1);
@@ -58,6 +60,8 @@ void visit_options(Options& options, Visitor& visitor) {
 class Writer {
  public:
   void text(const char* name, const std::string& value) { json[name] = value; }
+  void text_since(const char* name, const std::string& value) { json[name] = value; }
+  void boolean_since(const char* name, bool value) { json[name] = value; }
   void integer(const char* name, int64_t value, int64_t) { json[name] = value; }
   void number(const char* name, double value) { json[name] = value; }
   void boolean(const char* name, bool value) { json[name] = value; }
@@ -72,6 +76,9 @@ class Reader {
  public:
   explicit Reader(JsonObject object) : object_(std::move(object)) {}
   void text(const char* name, std::string& value) { value = object_.text(name); }
+  // Options that came later: runs from before have their default.
+  void text_since(const char* name, std::string& value) { value = object_.text(name, value); }
+  void boolean_since(const char* name, bool& value) { value = object_.boolean(name, value); }
   void integer(const char* name, int64_t& value, int64_t low) {
     value = object_.integer(name, low, kMost);
   }
@@ -215,6 +222,10 @@ void validate(const TrainOptions& options, int64_t ranks) {
   check(options.decay_steps >= 0 && options.decay_steps <= kMost, "decay-steps",
         fmt::format("{} steps", options.decay_steps));
   check_optimizer(options);
+  check(options.dtype == "f32" || options.dtype == "tf32" || options.dtype == "bf16", "dtype",
+        fmt::format("\"{}\" is none of f32, tf32, bf16", options.dtype));
+  check(options.attention == "auto" || options.attention == "own" || options.attention == "cudnn",
+        "attention", fmt::format("\"{}\" is none of auto, own, cudnn", options.attention));
   check(options.seed >= 0 && options.seed <= kMost, "seed",
         fmt::format("{} is not in [0, 2^53]", options.seed));
   check(options.eval_every >= 0, "eval-every", fmt::format("{} steps", options.eval_every));
@@ -281,7 +292,7 @@ RunDescription parse_run_description(std::string_view text, const std::string& w
 const std::vector<std::string>& changeable_options() {
   static const std::vector<std::string> names = {"steps",        "batch",         "eval-every",
                                                  "sample-every", "sample-tokens", "prompt",
-                                                 "save-every",   "keep"};
+                                                 "save-every",   "keep",          "recompute"};
   return names;
 }
 

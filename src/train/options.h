@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "backend/dtype.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "model/config.h"
@@ -31,7 +32,10 @@ struct TrainOptions {
   ModelConfig model;
   std::string init = "random";  // or the folder of a model
   std::vector<DataPart> data;
-  std::string dtype = "f32";
+  std::string dtype = "f32";  // or tf32, bf16
+  DType compute_dtype() const { return dtype == "bf16" ? DType::bf16 : DType::f32; }
+  bool recompute = false;          // activations, to save memory
+  std::string attention = "auto";  // own, cudnn, auto: the faster one; only where there is a choice
 
   int64_t length = 0;              // tokens per sequence
   int64_t batch = 12;              // sequences per micro-batch and rank

@@ -107,6 +107,16 @@ TrainState resumed_state(const fs::path& checkpoint, const PretrainJob& job, Wor
   return state;
 }
 
+// Lets the device choose its algorithms on the shapes of this run, with its weights and its first
+// samples. What that leaves behind is overwritten by the first step.
+void tune(const PretrainJob& job, Workspace& workspace, const SampleSource& samples) {
+  const TrainOptions& options = job.run.options;
+  BatchLoader loader(samples, options.batch, options.length, 0, 0, 1);
+  workspace.backend.set_tuning(true);
+  workspace.step.warm_up(loader.next(), static_cast<uint64_t>(options.seed));
+  workspace.backend.set_tuning(false);
+}
+
 void publish_model(const RunFolder& folder, const TrainOptions& options, const TrainState& state) {
   const bool best = options.keep_best && state.best_step >= 0;
   fs::path checkpoint = folder.checkpoints() / checkpoint_name(best ? state.best_step : state.step);
@@ -120,14 +130,56 @@ void publish_model(const RunFolder& folder, const TrainOptions& options, const T
 
 }  // namespace
 
-void require_memory(const MemoryPlan& plan, const Backend& backend) {
-  const int64_t needed = plan.total() - plan.bytes.at("program");
+namespace {
+
+// Bytes that are yet to be taken.
+int64_t still_needed(const MemoryPlan& plan) {
+  int64_t bytes = plan.total();
+  for (const char* there : {"program", "libraries"}) {
+    const auto found = plan.bytes.find(there);
+    if (found != plan.bytes.end()) bytes -= found->second;
+  }
+  return bytes;
+}
+
+// The largest micro-batch whose plan fits, 0 if none does.
+int64_t largest_batch(const Backend& backend, Objective& objective, TrainOptions options) {
   const int64_t available = backend.memory_available();
-  if (needed <= available) return;
-  throw Error(
-      ErrorKind::memory, backend.name(),
-      fmt::format("training needs {}, {} are free", format_bytes(needed), format_bytes(available)),
-      "use a smaller --batch or --length or a smaller model; --dry-run shows what takes it");
+  int64_t fits = 0, too_many = options.batch;
+  while (too_many - fits > 1) {
+    options.batch = fits + (too_many - fits) / 2;
+    (still_needed(plan_memory(backend, objective, options)) <= available ? fits : too_many) =
+        options.batch;
+  }
+  return fits;
+}
+
+}  // namespace
+
+bool fits_memory(const MemoryPlan& plan, const Backend& backend) {
+  return still_needed(plan) <= backend.memory_available();
+}
+
+void require_memory(const MemoryPlan& plan, const Backend& backend, Objective& objective,
+                    const TrainOptions& options) {
+  if (fits_memory(plan, backend)) return;
+  const int64_t largest = largest_batch(backend, objective, options);
+  TrainOptions recomputing = options;
+  recomputing.recompute = true;
+  const int64_t with_recompute =
+      options.recompute ? 0 : largest_batch(backend, objective, recomputing);
+  std::string hint = "not even --batch 1 fits: use a smaller --length or a smaller model";
+  if (largest > 0) {
+    hint = fmt::format(
+        "the largest --batch that fits is {}{}", largest,
+        with_recompute > largest ? fmt::format(", or {} with --recompute", with_recompute) : "");
+  } else if (with_recompute > 0) {
+    hint = fmt::format("--recompute --batch {} fits", with_recompute);
+  }
+  throw Error(ErrorKind::memory, backend.name(),
+              fmt::format("training needs {}, {} are free", format_bytes(still_needed(plan)),
+                          format_bytes(backend.memory_available())),
+              hint + "; --dry-run shows what takes it");
 }
 
 TrainSummary run_pretraining(const PretrainJob& job, Backend& backend, Comm& comm) {
@@ -136,7 +188,7 @@ TrainSummary run_pretraining(const PretrainJob& job, Backend& backend, Comm& com
   const bool writes = comm.rank() == 0;
   NextToken objective;
   const MemoryPlan plan = plan_memory(backend, objective, options);
-  require_memory(plan, backend);
+  require_memory(plan, backend, objective, options);
   const SampleSource samples(mixture_of(job), options.length, static_cast<uint64_t>(options.seed));
   const std::vector<ValidationPart> validation = validation_of(job);
 
@@ -148,13 +200,16 @@ TrainSummary run_pretraining(const PretrainJob& job, Backend& backend, Comm& com
   int64_t resume_step = writes ? prepare_folder(folder, job) : -1;
   resume_step = comm.all_reduce(resume_step, Reduce::max);  // the others wait for the folder
 
-  Workspace workspace(backend, comm, objective, options.model, options.batch, options.length,
-                      plan.activations());
+  backend.reserve_scratch(plan.scratch());
+  Workspace workspace(backend, comm, objective, options, plan.activations());
   workspace.model.parameters().set_weight_decay(static_cast<float>(options.weight_decay));
   const TrainState state =
       resume_step < 0
           ? initial_state(job, workspace)
           : resumed_state(folder.checkpoints() / checkpoint_name(resume_step), job, workspace);
+  const bool keeps_plan = resume_step >= 0 && !job.retune &&
+                          load_plan(folder.checkpoints() / checkpoint_name(resume_step), backend);
+  if (!keeps_plan && !backend.is_host()) tune(job, workspace, samples);
   if (writes && resume_step >= 0) {
     log_info(fmt::format("resuming after step {} of {}", resume_step, options.steps));
   }

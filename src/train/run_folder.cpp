@@ -13,8 +13,8 @@ namespace llm {
 namespace {
 
 // What a checkpoint holds beyond the model.
-constexpr std::array kNotOfTheModel = {"manifest.json", "optimizer.safetensors",
-                                       "train_state.json"};
+constexpr std::array kNotOfTheModel = {"manifest.json", "optimizer.safetensors", "train_state.json",
+                                       "plan.json"};
 
 bool is_one_of(std::string_view name, std::span<const char* const> names) {
   return std::find(names.begin(), names.end(), name) != names.end();

@@ -21,6 +21,13 @@ struct StepRequest {
   float max_norm = 0;    // of the gradient; 0: no clipping
   AdamWOptions adamw;
   uint64_t dropout_seed = 0;
+
+  // Whether a recording of one runs the other: what changes from step to step is on the device.
+  bool same_numbers(const StepRequest& other) const {
+    return max_norm == other.max_norm && dropout_seed == other.dropout_seed &&
+           adamw.beta1 == other.adamw.beta1 && adamw.beta2 == other.adamw.beta2 &&
+           adamw.epsilon == other.adamw.epsilon;
+  }
 };
 
 struct StepResult {
@@ -34,6 +41,8 @@ class TrainingStep {
   TrainingStep(Backend& backend, Comm& comm, Gpt& model, Objective& objective,
                ActivationArena& arena, int64_t batch, int64_t length);
 
+  // Runs forward and backward pass on a batch and forgets the result.
+  void warm_up(const Batch& batch, uint64_t dropout_seed);
   // Queues a whole step on this rank's micro-batches. A loss or norm that is not finite, or a loss
   // above the limit, changes no bit of weights, moments and update count: decided on the device.
   void enqueue(const StepRequest& request, std::span<const Batch> micro_batches);
@@ -44,14 +53,24 @@ class TrainingStep {
   int32_t updates() const;
   void set_updates(int32_t updates);
 
+  // From here on ops are queued one by one again, until the next capture.
+  void forget_recordings();
+
   BatchBuffers& buffers() { return buffers_; }
 
  private:
   struct Slot {
     UpdateState state;
     Tensor loss;
+    std::unique_ptr<Event> done;  // of the last step in it
+    bool used = false;
+    StepRequest request;  // of the last step in it
+    std::unique_ptr<CapturedWork> micro_batch, update;
   };
-  void accumulate(const Slot& slot, const StepRequest& request, std::span<const Batch> batches);
+  void run_micro_batch(const Slot& slot, uint64_t dropout_seed);
+  void accumulate(Slot& slot, const StepRequest& request, std::span<const Batch> batches);
+  void update(const Slot& slot, const StepRequest& request);
+  void capture(Slot& slot, const StepRequest& request);
   float inverse_target_count(std::span<const Batch> batches);
 
   Backend& backend_;

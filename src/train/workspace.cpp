@@ -59,7 +59,7 @@ int64_t staging_bytes(const Gpt& model, bool is_host) {
 int64_t sampling_bytes(const Backend& real, const TrainOptions& options) {
   MemoryByPurpose with_model, model_only;
   const auto backend = make_plan_backend(real, with_model);
-  Gpt model(*backend, options.model, {});
+  Gpt model(*backend, options.model, {.dtype = options.compute_dtype()});
   model_only = with_model;
   const Decoder decoder(model, 1, options.model.context);
   int64_t bytes = 0;
@@ -68,6 +68,11 @@ int64_t sampling_bytes(const Backend& real, const TrainOptions& options) {
 }
 
 }  // namespace
+
+int64_t MemoryPlan::scratch() const {
+  const auto found = bytes.find("scratch");
+  return found == bytes.end() ? 0 : found->second;
+}
 
 int64_t MemoryPlan::total() const {
   int64_t sum = 0;
@@ -81,7 +86,7 @@ MemoryPlan plan_memory(const Backend& real, Objective& objective, const TrainOpt
   MemoryPlan plan;
   const auto backend = make_plan_backend(real, plan.bytes);
   const auto comm = make_single_comm();
-  Workspace workspace(*backend, *comm, objective, options.model, batch, length, kEndless);
+  Workspace workspace(*backend, *comm, objective, options, kEndless);
   const Batch empty = empty_batch(batch, length);
   workspace.step.enqueue(StepRequest{}, std::span(&empty, 1));
   {
@@ -91,8 +96,10 @@ MemoryPlan plan_memory(const Backend& real, Objective& objective, const TrainOpt
   }
   plan.bytes["activations"] = workspace.arena.high_water();
   if (options.sample_every > 0) plan.bytes["sampling"] = sampling_bytes(real, options);
-  plan.bytes["checkpoint staging"] = staging_bytes(workspace.model, real.is_host());
-  plan.bytes["program"] = resident_bytes();
+  if (real.own_memory() > 0) plan.bytes["libraries"] = real.own_memory();
+  MemoryByPurpose& on_host = real.is_host() ? plan.bytes : plan.host_bytes;
+  on_host["checkpoint staging"] = staging_bytes(workspace.model, real.is_host());
+  on_host["program"] = resident_bytes();
   return plan;
 }
 

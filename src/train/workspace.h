@@ -17,16 +17,19 @@
 namespace llm {
 
 struct Workspace {
-  Workspace(Backend& backend, Comm& comm, Objective& objective, const ModelConfig& config,
-            int64_t batch, int64_t length, int64_t activation_bytes)
+  Workspace(Backend& backend, Comm& comm, Objective& objective, const TrainOptions& options,
+            int64_t activation_bytes)
       : backend(backend),
         comm(comm),
         objective(objective),
-        batch(batch),
-        length(length),
-        model(backend, config, StoreOptions{.training = true}),
+        batch(options.batch),
+        length(options.length),
+        model(backend, options.model,
+              StoreOptions{.training = true, .dtype = options.compute_dtype()}),
         arena(backend, activation_bytes),
-        step(backend, comm, model, objective, arena, batch, length) {}
+        step(backend, comm, model, objective, arena, batch, length) {
+    model.set_recompute(options.recompute);
+  }
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
 
@@ -40,11 +43,15 @@ struct Workspace {
 };
 
 struct MemoryPlan {
-  // "parameters", "gradients", "optimizer state", "activations", "batch", "scalars", "sampling"; on
-  // the host "program" (what the process holds before anything is taken) and "checkpoint staging".
+  // "parameters", "gradients", "optimizer state", "activations", "scratch", "batch", "scalars",
+  // "sampling", "libraries" (what the backend holds for itself); on the host "program" (what the
+  // process holds before anything is taken) and "checkpoint staging".
   MemoryByPurpose bytes;
+  // Only on a device with memory of its own: what of the above lies on the host instead.
+  MemoryByPurpose host_bytes;
   int64_t activations() const { return bytes.at("activations"); }
-  int64_t total() const;
+  int64_t scratch() const;
+  int64_t total() const;  // without host_bytes
 };
 
 // Runs one training step, one evaluation and, where wanted, one sample on a planning backend.

@@ -106,7 +106,10 @@ std::vector<BadCase> names_of_pretraining() {
   return {
       {"schedule", pretrain({"--schedule", "zigzag"}), kUsage, {"--schedule", "zigzag", "cosine"}},
       {"on-spike", pretrain({"--on-spike", "cry"}), kUsage, {"--on-spike", "cry", "skip"}},
-      {"dtype of a GPU", pretrain({"--dtype", "bf16"}), kUsage, {"--dtype", "bf16", "f32"}},
+      {"dtype of a GPU",
+       pretrain({"--device", "cpu", "--dtype", "tf32"}),
+       kUsage,
+       {"--dtype", "tf32", "f32"}},
       {"dtype", pretrain({"--dtype", "f8"}), kUsage, {"--dtype", "f8", "f32"}},
       {"device", pretrain({"--device", "tpu"}), kUsage, {"--device", "tpu", "cpu"}},
       {"no GPU", pretrain({"--device", "cuda"}), kDevice, {"--device", "cuda", "--device cpu"}},
@@ -258,12 +261,40 @@ std::vector<BadCase> data_and_tokenizers() {
   };
 }
 
+std::vector<BadCase> checks_and_benchmarks() {
+  return {
+      {"no such op", {"check", "add", "frob"}, kUsage, {"OP", "\"frob\"", "layernorm_forward"}},
+      {"check without a GPU", {"check", "--device", "cuda:9"}, kDevice, {"--device", "cuda:9"}},
+      {"seed of a check", {"check", "--seed", "-1"}, kUsage, {"--seed", "-1"}},
+      {"check full",
+       {"check", "fill", "--quick", "--device", "cpu"},
+       kDisk,
+       {"standard output", "space"},
+       {},
+       {},
+       true},
+      {"bench of nothing", {"bench"}, kUsage, {"subcommand is required", "llm bench --help"}},
+      {"bench of no op", {"bench", "ops", "frob"}, kUsage, {"\"frob\"", "layernorm_forward"}},
+      {"bench rows", {"bench", "ops", "--rows", "0"}, kUsage, {"--rows", "0", "4,194,304"}},
+      {"bench heads", {"bench", "ops", "--heads", "7"}, kUsage, {"--heads", "7", "768"}},
+      {"bench dtype", {"bench", "ops", "--dtype", "f8"}, kUsage, {"--dtype", "f8", "bf16"}},
+      {"bench length",
+       {"bench", "ops", "--device", "cpu", "--rows", "100", "--length", "64"},
+       kUsage,
+       {"--length", "64", "100"}},
+      {"bench too large",
+       {"bench", "ops", "add", "--device", "cpu", "--rows", "4194304", "--channels", "98304"},
+       kMemory,
+       {"needs", "free"}},
+  };
+}
+
 }  // namespace
 
 std::vector<BadCase> bad_arguments() {
   std::vector<BadCase> all;
   for (const auto& part : {general(), numbers_of_pretraining(), names_of_pretraining(),
-                           generation(), data_and_tokenizers()}) {
+                           generation(), data_and_tokenizers(), checks_and_benchmarks()}) {
     all.insert(all.end(), part.begin(), part.end());
   }
   return all;

@@ -31,6 +31,7 @@ class MemoryBackend final : public Backend {
   std::string name() const override { return host_ ? "host memory" : "device memory"; }
   bool is_host() const override { return host_; }
   int64_t memory_available() const override { return int64_t{1} << 30; }
+  int64_t memory_total() const override { return int64_t{1} << 30; }
   int64_t vocab_multiple() const override { return 1; }
   std::unique_ptr<DeviceMemory> allocate(int64_t bytes, const std::string&) override {
     return std::make_unique<Memory>(bytes, host_);
@@ -38,11 +39,13 @@ class MemoryBackend final : public Backend {
   void copy_to_device(Tensor to, const void* from) override {
     std::memcpy(address(to), from, static_cast<size_t>(to.bytes()));
   }
-  void copy_to_host(void* to, Tensor from) override {
+  using Backend::copy_to_host;
+  void copy_to_host(void* to, Tensor from, Queue) override {
     std::memcpy(to, address(from), static_cast<size_t>(from.bytes()));
   }
   std::unique_ptr<Event> record(Queue) override { return std::make_unique<Event>(); }
   void wait(Queue, const Event&) override {}
+  double seconds_between(const Event&, const Event&) override { return 0; }
   void synchronize() override {}
 
   void fill(Tensor, double) override { no_op(); }
@@ -54,10 +57,11 @@ class MemoryBackend final : public Backend {
   void layernorm_forward(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, float) override {
     no_op();
   }
-  void layernorm_backward(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor,
+  void layernorm_backward(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor,
                           bool) override {
     no_op();
   }
+  void bias_backward(Tensor, Tensor) override { no_op(); }
   void linear_forward(Tensor, Tensor, const Weight&, Tensor) override { no_op(); }
   void linear_backward(Tensor, Tensor, Tensor, Tensor, Tensor, const Weight&, bool) override {
     no_op();
@@ -76,7 +80,7 @@ class MemoryBackend final : public Backend {
   void dropout(Tensor, Tensor, const Dropout&) override { no_op(); }
   void cross_entropy_forward(Tensor, Tensor, Tensor, int64_t) override { no_op(); }
   void cross_entropy_backward(Tensor, Tensor, Tensor, int64_t, Tensor) override { no_op(); }
-  void accumulate_sum(Tensor, Tensor, float) override { no_op(); }
+  void accumulate_sum(Tensor, Tensor, Tensor) override { no_op(); }
   void squared_norm(Tensor, Tensor) override { no_op(); }
   void prepare_update(const UpdateState&, Tensor, Tensor, Tensor, float) override { no_op(); }
   void adamw_update(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, const UpdateState&,

@@ -11,6 +11,9 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "cpu_ref/cpu_backend.h"
+#ifdef LLM_HAVE_CUDA
+#include "cuda/cuda_backend.h"
+#endif
 
 namespace llm::test {
 namespace {
@@ -60,6 +63,21 @@ void write_element(std::vector<uint8_t>& bytes, DType dtype, int64_t i, double v
 
 }  // namespace
 
+std::unique_ptr<Backend> make_gpu_backend() {
+#ifdef LLM_HAVE_CUDA
+  std::string reason;
+  if (cuda_device_count(reason) > 0) return make_cuda_backend({});
+#endif
+  return nullptr;
+}
+
+Bounds gpu_bounds(const Bounds& cpu) {
+  constexpr double kFactor = 3;
+  constexpr double kLeastAbsolute = 2e-6;  // sums of numbers of size 1 in another order
+  return {kFactor * cpu.normalized_error, kFactor * cpu.worst_row,
+          std::max(kLeastAbsolute, kFactor * cpu.absolute), kFactor * cpu.relative};
+}
+
 const std::vector<BackendUnderTest>& backends_under_test() {
   static const auto* const backends = [] {
     auto* list = new std::vector<BackendUnderTest>;
@@ -67,6 +85,7 @@ const std::vector<BackendUnderTest>& backends_under_test() {
       list->push_back({fmt::format("cpu/{}", threads),
                        make_cpu_backend({.threads = threads, .plain = false}), threads == 1});
     }
+    if (auto gpu = make_gpu_backend()) list->push_back({kGpuLabel, std::move(gpu), false});
     return list;
   }();
   return *backends;
@@ -246,7 +265,8 @@ Errors errors_of(std::span<const double> actual, std::span<const double> expecte
       errors.worst_element = std::max(errors.worst_element, std::abs(a - b) / bound);
     }
   }
-  if (error == 0) return errors;
+  // Nothing but zeros to compare with: no error is relative to them, the bound per element judges.
+  if (error == 0 || size == 0) return errors;
   errors.normalized_error = std::sqrt(error / size);
   const double floor = 0.01 * size / static_cast<double>(row_size.size());
   for (size_t row = 0; row < row_size.size(); ++row) {
@@ -258,6 +278,12 @@ Errors errors_of(std::span<const double> actual, std::span<const double> expecte
 
 void expect_close(const std::string& label, std::span<const double> actual,
                   std::span<const double> expected, int64_t columns, const Bounds& bounds) {
+  expect_within(label, actual, expected, columns,
+                label.starts_with(kGpuLabel) ? gpu_bounds(bounds) : bounds);
+}
+
+void expect_within(const std::string& label, std::span<const double> actual,
+                   std::span<const double> expected, int64_t columns, const Bounds& bounds) {
   const Errors errors = errors_of(actual, expected, columns, bounds);
   if (std::getenv("LLM_SHOW_ERRORS")) {
     fmt::print("{}: normalized {:.2e}, worst row {:.2e}, worst element {:.2f} of its bound\n",

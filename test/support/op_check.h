@@ -26,7 +26,10 @@ struct BackendUnderTest {
   std::unique_ptr<Backend> backend;
   bool one_thread;
 };
-// The fast CPU bodies with one thread and with several. A device's backend is one more entry.
+// The backend of the first GPU with its default choices; null where there is none.
+std::unique_ptr<Backend> make_gpu_backend();
+inline constexpr const char* kGpuLabel = "cuda";  // its name here, and how its labels begin
+// The fast CPU bodies with one thread and with several, and the GPU if there is one.
 const std::vector<BackendUnderTest>& backends_under_test();
 Backend& plain_backend();  // the plain loops: the specification
 // Both of the above: who is compared with golden values.
@@ -94,6 +97,11 @@ struct Bounds {
 inline constexpr Bounds kF32Bounds{1e-6, 4e-6, 2e-6, 4e-6};
 inline constexpr Bounds kBf16Bounds{1e-3, 6e-3, 1e-5, 8e-3};
 
+// What a GPU is given where the vectorized CPU code has `cpu`: its sums run in f32 where the CPU's
+// run in f64, its exponentials are approximate. Keeps the normalized mean squared error (the square
+// of normalized_error) of f32 below 1e-10, of bf16 below 1e-5, of attention in bf16 below 1e-4.
+Bounds gpu_bounds(const Bounds& cpu);
+
 struct Errors {
   double normalized_error = 0, worst_row = 0;
   double worst_element = 0;  // |a - b| / (absolute + relative |b|): at most 1
@@ -107,21 +115,33 @@ void expect_close(const std::string& label, std::span<const double> actual,
                   std::span<const double> expected, int64_t columns, const Bounds& bounds);
 void expect_close(const std::string& label, const Results& actual, const Results& expected,
                   const Bounds& bounds);
+// The same with exactly these bounds, also on a GPU.
+void expect_within(const std::string& label, std::span<const double> actual,
+                   std::span<const double> expected, int64_t columns, const Bounds& bounds);
 void expect_same_bits(const std::string& label, const Results& actual, const Results& expected);
 
 inline constexpr int kRepeats = 20;
 
 // Every backend under test on every case: close to the plain loops, and the same bits each time.
+// on_gpu: the bounds there, gpu_bounds() of the others where not given.
 template <typename Case>
 void check_cases(std::span<const Case> cases,
                  const std::function<Results(Backend&, const Case&)>& run,
-                 const std::function<Bounds(const Case&)>& bounds, int repeats = kRepeats) {
+                 const std::function<Bounds(const Case&)>& bounds, int repeats = kRepeats,
+                 const std::function<Bounds(const Case&)>& on_gpu = {}) {
   for (const Case& each : cases) {
     const Results expected = run(plain_backend(), each);
     for (const BackendUnderTest& tested : backends_under_test()) {
       const std::string label = tested.name + " " + each.name();
       const Results first = run(*tested.backend, each);
-      expect_close(label, first, expected, bounds(each));
+      if (on_gpu && tested.name == kGpuLabel) {
+        for (size_t i = 0; i < first.size(); ++i) {
+          expect_within(label + " " + first[i].name, first[i].values, expected[i].values,
+                        expected[i].columns, on_gpu(each));
+        }
+      } else {
+        expect_close(label, first, expected, bounds(each));
+      }
       // What one thread does again, it does the same way; twice is enough there.
       const int times = tested.one_thread ? std::min(repeats, 2) : repeats;
       for (int i = 1; i < times; ++i) {

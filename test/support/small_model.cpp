@@ -31,7 +31,7 @@ double run_training(Gpt& model, const TokenRows& rows, uint64_t dropout_seed, bo
   model.head_forward(logits, hidden.view({count, C}));
   backend.cross_entropy_forward_backward(losses, logits, device.targets, model.config().vocab_size,
                                          scale);
-  backend.accumulate_sum(loss, losses, 1.0f / static_cast<float>(valid));
+  backend.accumulate_sum(loss, losses, scale);
   const double result = download(backend, loss);
   if (!backward) return result;
   const Tensor dhidden = arena.take(DType::f32, {rows.batch, rows.length, C});

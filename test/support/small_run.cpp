@@ -41,8 +41,7 @@ SmallRun::SmallRun(const TrainOptions& options, Objective* objective)
   NextToken plain;
   Objective& used = objective != nullptr ? *objective : next_token_;
   const MemoryPlan plan = plan_memory(*backend_, plain, options_);
-  workspace_ = std::make_unique<Workspace>(*backend_, *comm_, used, options_.model, options_.batch,
-                                           options_.length, plan.activations());
+  workspace_ = std::make_unique<Workspace>(*backend_, *comm_, used, options_, plan.activations());
   workspace_->model.parameters().set_weight_decay(static_cast<float>(options_.weight_decay));
   initialize();
 }

@@ -1,0 +1,25 @@
+// Decoding with a paged cache; see backend.h and cpu_ref/attention_decode.h.
+#pragma once
+
+#include "cuda/attention_arguments.h"
+
+namespace llm::cuda {
+
+// (blocks, block_size, KV, D) dense, found through block_table: (B, max_blocks).
+struct PagedCache {
+  void* data;
+  Element element;
+  int64_t block_size, KV, D;
+  const int32_t* block_table;
+  int64_t max_blocks;
+};
+
+// Queries i of sequence b see keys [0, lengths[b] - T + i].   q, out: (B, T, H, D)   lengths: (B)
+void attention_decode(const Heads& out, const Heads& q, Element element, const PagedCache& keys,
+                      const PagedCache& values, const int32_t* lengths, int64_t B, int64_t T,
+                      int64_t H, float scale, cudaStream_t stream);
+// Writes x: (B, T, KV, D) to positions lengths[b] - T + t.
+void cache_append(const PagedCache& cache, const Heads& x, Element element, const int32_t* lengths,
+                  int64_t B, int64_t T, cudaStream_t stream);
+
+}  // namespace llm::cuda

@@ -1,0 +1,75 @@
+// What every op of a backend checks about its tensors. Programmer errors: they assert.
+#pragma once
+
+#include <initializer_list>
+#include <string_view>
+
+#include "backend/backend.h"
+#include "base/error.h"
+
+namespace llm {
+
+// Asserts that a tensor is given, contiguous and has this many rows and columns (any rank).
+inline void check_matrix(std::string_view op, std::string_view name, const Tensor& tensor,
+                         int64_t rows, int64_t columns) {
+  LLM_ASSERT(tensor && tensor.contiguous() && tensor.rows() == rows && tensor.columns() == columns,
+             "{}: {} is {}, expected contiguous ({}, {})", op, name, tensor.describe(), rows,
+             columns);
+}
+
+// Asserts that a tensor is given and contiguous with this many elements of this type.
+inline void check_vector(std::string_view op, std::string_view name, const Tensor& tensor,
+                         DType dtype, int64_t size) {
+  LLM_ASSERT(tensor && tensor.contiguous() && tensor.dtype == dtype && tensor.size() == size,
+             "{}: {} is {}, expected contiguous {} with {} elements", op, name, tensor.describe(),
+             dtype_name(dtype), size);
+}
+
+// The same where the tensor may be left out.
+inline void check_optional(std::string_view op, std::string_view name, const Tensor& tensor,
+                           DType dtype, int64_t size) {
+  if (tensor) check_vector(op, name, tensor, dtype, size);
+}
+
+// Asserts that a tensor of any floating type is contiguous with this many elements, or not given.
+inline void check_optional_size(std::string_view op, std::string_view name, const Tensor& tensor,
+                                int64_t size) {
+  LLM_ASSERT(!tensor || (tensor.contiguous() && tensor.size() == size),
+             "{}: {} is {}, expected contiguous with {} elements", op, name, tensor.describe(),
+             size);
+}
+
+// Asserts that all given tensors have the type of the first.
+inline void check_alike(std::string_view op, std::initializer_list<Tensor> tensors) {
+  const Tensor& first = *tensors.begin();
+  LLM_ASSERT(first.dtype == DType::f32 || first.dtype == DType::bf16, "{}: {}", op,
+             first.describe());
+  for (const Tensor& tensor : tensors) {
+    LLM_ASSERT(!tensor || tensor.dtype == first.dtype, "{}: {} beside {}", op, tensor.describe(),
+               first.describe());
+  }
+}
+
+// Asserts that a tensor is (B, T, heads, D) with a dense last axis and any other strides.
+inline void check_heads(std::string_view op, std::string_view name, const Tensor& tensor, int64_t B,
+                        int64_t T, int64_t heads, int64_t D) {
+  LLM_ASSERT(tensor && tensor.rank == 4 && tensor.dim(0) == B && tensor.dim(1) == T &&
+                 tensor.dim(2) == heads && tensor.dim(3) == D && (D == 1 || tensor.stride[3] == 1),
+             "{}: {} is {}, expected ({}, {}, {}, {})", op, name, tensor.describe(), B, T, heads,
+             D);
+}
+
+// Asserts that keys and values of a paged cache, its table and lengths fit each other and B
+// sequences; see attention_decode.
+inline void check_cache_shapes(std::string_view op, const Tensor& keys, const Tensor& values,
+                               const Tensor& table, const Tensor& lengths, int64_t B) {
+  LLM_ASSERT(keys.rank == 4 && same_shape(keys, values) && keys.contiguous() &&
+                 values.contiguous() && keys.dtype == values.dtype &&
+                 (keys.dtype == DType::f32 || keys.dtype == DType::bf16),
+             "{}: caches {} and {}", op, keys.describe(), values.describe());
+  LLM_ASSERT(table.rank == 2 && table.dim(0) == B && table.contiguous(), "{}: block_table {}", op,
+             table.describe());
+  check_vector(op, "lengths", lengths, DType::i32, B);
+}
+
+}  // namespace llm

@@ -1,0 +1,15 @@
+// llm bench
+#include "cli/bench_command.h"
+
+#include "cli/commands.h"
+
+namespace llm {
+
+void add_bench_command(CLI::App& app) {
+  auto* command = app.add_subcommand("bench", "measure how fast a device is");
+  command->require_subcommand(1);
+  add_bench_ops_command(*command);
+  add_bench_train_command(*command);
+}
+
+}  // namespace llm

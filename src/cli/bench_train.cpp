@@ -1,0 +1,202 @@
+// llm bench train: how fast training steps are, and where their time goes.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/progress.h"
+#include "base/rng.h"
+#include "cli/bench_command.h"
+#include "cli/device.h"
+#include "cli/output.h"
+#include "cli/step_breakdown.h"
+#include "train/pretrain.h"
+#include "train/workspace.h"
+
+namespace llm {
+namespace {
+
+struct Arguments {
+  std::string model = "gpt2", device = "auto", dtype, attention = "auto";
+  int64_t batch = 0, length = 0, total_batch_tokens = 0, steps = 20, warmup = 3;
+  double memory_limit = 0;
+  bool recompute = false, retune = false, json = false;
+};
+
+TrainOptions options_of(const Arguments& arguments, const Backend& backend) {
+  TrainOptions options;
+  options.model = model_preset(arguments.model);
+  options.dtype = !arguments.dtype.empty() ? arguments.dtype : backend.is_host() ? "f32" : "bf16";
+  options.attention = arguments.attention;
+  options.recompute = arguments.recompute;
+  options.length = arguments.length > 0 ? arguments.length
+                   : backend.is_host()  ? 64
+                                        : options.model.context;
+  options.batch = arguments.batch > 0 ? arguments.batch : backend.is_host() ? 4 : 16;
+  const int64_t micro = options.batch * options.length;
+  options.total_batch_tokens =
+      arguments.total_batch_tokens > 0 ? arguments.total_batch_tokens : micro;
+  options.steps = arguments.steps + arguments.warmup;
+  validate(options, 1);
+  return options;
+}
+
+// Token ids as frequent as in text (Zipf's law): a constant id would run faster than text does.
+std::vector<Batch> zipf_batches(const TrainOptions& options, int64_t count) {
+  const int64_t vocab = options.model.vocab_size;
+  std::vector<double> cumulative(static_cast<size_t>(vocab));
+  double sum = 0;
+  for (int64_t v = 0; v < vocab; ++v) {
+    cumulative[static_cast<size_t>(v)] = sum += 1.0 / static_cast<double>(v + 1);
+  }
+  const Random random(0, stream_id("bench tokens"));
+  const auto token = [&](int64_t i) {
+    const double at = random.uniform(static_cast<uint64_t>(i)) * sum;
+    const auto rank = std::lower_bound(cumulative.begin(), cumulative.end(), at);
+    const auto frequent = static_cast<uint64_t>(std::min(rank - cumulative.begin(), vocab - 1));
+    return static_cast<int32_t>(
+        permute_index(frequent, static_cast<uint64_t>(vocab), 0, stream_id("bench ids")));
+  };
+  const int64_t tokens = options.batch * options.length;
+  std::vector<Batch> batches;
+  for (int64_t n = 0; n < count; ++n) {
+    Batch batch{options.batch, options.length, {}, {}, {}};
+    for (int64_t i = 0; i <= tokens; ++i) {
+      const int32_t id = token(n * tokens + i);
+      if (i < tokens) batch.tokens.push_back(id);
+      if (i > 0) batch.targets.push_back(id);
+    }
+    for (int64_t b = 0; b < options.batch; ++b) batch.sample_ids.push_back(n * options.batch + b);
+    batches.push_back(std::move(batch));
+  }
+  return batches;
+}
+
+class Bench {
+ public:
+  Bench(const TrainOptions& options, Backend& backend)
+      : options_(options), backend_(backend), comm_(make_single_comm()) {
+    const MemoryPlan plan = plan_memory(backend, objective_, options);
+    planned_bytes_ = plan.total();
+    require_memory(plan, backend, objective_, options);
+    backend.reserve_scratch(plan.scratch());
+    workspace_ =
+        std::make_unique<Workspace>(backend, *comm_, objective_, options, plan.activations());
+    ParameterStore& store = workspace_->model.parameters();
+    store.initialize(static_cast<uint64_t>(options.seed));
+    store.set_weight_decay(static_cast<float>(options.weight_decay));
+    const int64_t per_step = options.total_batch_tokens / (options.batch * options.length);
+    batches_ = zipf_batches(options, std::max<int64_t>(per_step, 1));
+    backend.set_tuning(true);
+    workspace_->step.warm_up(batches_.front(), 0);
+    backend.set_tuning(false);
+  }
+
+  // Seconds per step over `count` steps.
+  double run(int64_t count) {
+    using Clock = std::chrono::steady_clock;
+    backend_.synchronize();
+    const Clock::time_point start = Clock::now();
+    for (int64_t i = 0; i < count; ++i) {
+      StepRequest request;
+      request.step = ++step_;
+      request.learning_rate = 6e-4 * std::min(1.0, static_cast<double>(step_) / 10);
+      request.loss_limit = std::numeric_limits<float>::infinity();
+      request.max_norm = 1;
+      workspace_->step.enqueue(request, batches_);
+      if (i > 0) last_ = workspace_->step.read(step_ - 1);
+    }
+    last_ = workspace_->step.read(step_);
+    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    return seconds / static_cast<double>(count);
+  }
+
+  // Time of each op in one step, run op by op.
+  std::vector<OpTime> profile() {
+    workspace_->step.forget_recordings();
+    backend_.set_profiling(true);
+    run(1);
+    std::vector<OpTime> times = backend_.op_times();
+    backend_.set_profiling(false);
+    return times;
+  }
+
+  const StepResult& last() const { return last_; }
+  int64_t planned_bytes() const { return planned_bytes_; }
+
+ private:
+  const TrainOptions& options_;
+  Backend& backend_;
+  std::unique_ptr<Comm> comm_;
+  NextToken objective_;
+  std::unique_ptr<Workspace> workspace_;
+  std::vector<Batch> batches_;
+  StepResult last_;
+  int64_t step_ = 0, planned_bytes_ = 0;
+};
+
+void bench_train(const Arguments& arguments) {
+  if (arguments.steps < 1) fail_usage("--steps", fmt::format("{} steps", arguments.steps));
+  DeviceOptions device;
+  device.tf32 = arguments.dtype == "tf32";
+  device.attention = arguments.attention;
+  device.retune = arguments.retune;
+  device.memory_limit = static_cast<int64_t>(arguments.memory_limit * 1024 * 1024 * 1024);
+  const std::unique_ptr<Backend> backend = make_backend(arguments.device, device);
+  const TrainOptions options = options_of(arguments, *backend);
+  Bench bench(options, *backend);
+  bench.run(arguments.warmup);
+  const double seconds = bench.run(arguments.steps);
+  const double rate = static_cast<double>(options.total_batch_tokens) / seconds;
+  const double flops = rate * training_flop_per_token(options.model, options.length);
+  fmt::print("{} {}: {} parameters, {}, {} x {} tokens per micro-batch, {} per step{}\n",
+             backend->name(), arguments.model, with_commas(parameter_count(options.model)),
+             options.dtype, options.batch, options.length, with_commas(options.total_batch_tokens),
+             options.recompute ? ", recompute" : "");
+  fmt::print("{:.2f} ms per step, {} tokens/s, {:.1f} TFLOP/s over {} steps; loss {:.4f}\n",
+             seconds * 1e3, with_commas(std::llround(rate)), flops / 1e12, arguments.steps,
+             bench.last().loss);
+  fmt::print("{} of device memory planned\n", format_bytes(bench.planned_bytes()));
+  Json result{{"device", backend->name()},
+              {"model", arguments.model},
+              {"seconds_per_step", seconds},
+              {"tokens_per_second", rate},
+              {"flops", flops},
+              {"planned_memory_bytes", bench.planned_bytes()}};
+  const std::vector<OpTime> times = bench.profile();
+  if (!times.empty()) {
+    const Ceilings ceilings = measure_ceilings(*backend);
+    result["parts"] = print_breakdown(times, options, seconds, ceilings);
+  }
+  if (arguments.json) fmt::print("{}\n", to_line(result));
+}
+
+}  // namespace
+
+void add_bench_train_command(CLI::App& bench) {
+  auto* command = bench.add_subcommand("train", "time of training steps, and what takes it");
+  auto a = std::make_shared<Arguments>();
+  command->add_option("--model", a->model, "a preset, for its shape [gpt2]");
+  add_device_option(*command, a->device);
+  command->add_option("--dtype", a->dtype, "f32, bf16 or, on a GPU, tf32 [bf16 on a GPU]");
+  command->add_option("--batch", a->batch, "sequences per micro-batch [16; 4 on the CPU]");
+  command->add_option("--length", a->length, "tokens per sequence [the context; 64 on the CPU]");
+  command->add_option("--total-batch-tokens", a->total_batch_tokens,
+                      "tokens per step [one micro-batch]");
+  command->add_option("--steps", a->steps, "steps that are timed [20]");
+  command->add_option("--attention", a->attention, "GPU: own, cudnn or auto [auto]")
+      ->check(CLI::IsMember({"own", "cudnn", "auto"}));
+  command->add_flag("--recompute", a->recompute, "compute activations again, to save memory");
+  command->add_option("--memory-limit", a->memory_limit, "GPU: GiB to use at most");
+  command->add_flag("--retune", a->retune, "GPU: time algorithms again");
+  command->add_flag("--json", a->json, "the last line of stdout is the result as JSON");
+  command->footer(
+      "Trains on random tokens, as frequent as in text, and keeps nothing.\n\n"
+      "Example:\n  llm bench train --model gpt2 --batch 64 --total-batch-tokens 524288");
+  command->callback([a] { bench_train(*a); });
+}
+
+}  // namespace llm
