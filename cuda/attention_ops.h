@@ -9,7 +9,7 @@
 #include "backend/backend.h"
 #include "cuda/attention_arguments.h"
 #include "cuda/cudnn_attention.h"
-#include "cuda/tuning_plan.h"
+#include "backend/tuning_plan.h"
 
 namespace llm::cuda {
 

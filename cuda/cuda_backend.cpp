@@ -27,8 +27,8 @@ class CudaBackend final : public MemoryBoundOps {
         products_(plan_, compute(), workspace_->data(), static_cast<size_t>(kMatmulWorkspace)),
         attention_(plan_, compute(), attention_policy(options.attention), is_hopper()) {
     if (options.plan_folder.empty()) return;
-    plan_path_ =
-        fs::path(options.plan_folder) / fmt::format("{}.json", options.tf32 ? "plan-tf32" : "plan");
+    plan_path_ = fs::path(options.plan_folder) /
+                 fmt::format("plan-{}{}.json", options.attention, options.tf32 ? "-tf32" : "");
     if (!options.retune) load_cached_plan();
   }
   ~CudaBackend() override { save_plan(); }

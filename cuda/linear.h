@@ -12,7 +12,7 @@
 
 #include "cuda/launch.h"
 #include "cuda/matmul.h"
-#include "cuda/tuning_plan.h"
+#include "backend/tuning_plan.h"
 
 namespace llm::cuda {
 

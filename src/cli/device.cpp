@@ -23,10 +23,19 @@ bool names_cuda(const std::string& device) {
   return std::all_of(device.begin() + 5, device.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
+// What auto stands for where the user's environment says so.
+std::string chosen_device(const std::string& device) {
+  const char* wanted = std::getenv("LLM_DEVICE");
+  return device == "auto" && wanted != nullptr && *wanted != '\0' ? wanted : device;
+}
+
 }  // namespace
 
 void add_device_option(CLI::App& command, std::string& device) {
-  command.add_option("--device", device, "where to compute: auto, cpu, cuda or cuda:N")
+  command
+      .add_option("--device", device,
+                  "where to compute: auto (LLM_DEVICE of the environment, else a GPU if there is "
+                  "one), cpu, cuda or cuda:N")
       ->type_name("DEVICE")
       ->default_str("auto");
   device = "auto";
@@ -54,7 +63,8 @@ std::unique_ptr<Backend> make_gpu_backend(int number, const DeviceOptions& optio
 
 }  // namespace
 
-std::unique_ptr<Backend> make_backend(const std::string& device, const DeviceOptions& options) {
+std::unique_ptr<Backend> make_backend(const std::string& given, const DeviceOptions& options) {
+  const std::string device = chosen_device(given);
   if (device == "cpu") return make_cpu_backend();
   std::string reason;
   if (device == "auto") {
@@ -77,7 +87,8 @@ std::unique_ptr<Backend> make_backend(const std::string& device, const DeviceOpt
   return make_gpu_backend(number, options);
 }
 #else
-std::unique_ptr<Backend> make_backend(const std::string& device, const DeviceOptions&) {
+std::unique_ptr<Backend> make_backend(const std::string& given, const DeviceOptions&) {
+  const std::string device = chosen_device(given);
   if (device == "auto" || device == "cpu") return make_cpu_backend();
   if (names_cuda(device)) {
     throw Error(ErrorKind::device, "--device", fmt::format("{}: this build has no CUDA", device),

@@ -22,9 +22,10 @@ struct DeviceOptions {
   bool retune = false;             // forget the choices that earlier runs saved
 };
 
-// auto (a GPU if there is one, else the CPU), cpu, cuda or cuda:N. Throws Error{usage} for anything
-// else, Error{device} for a device that is not there or that this build cannot use.
-// Of several processes on one machine each takes the GPU of its place among them.
+// auto (LLM_DEVICE of the environment, else a GPU if there is one, else the CPU), cpu, cuda or
+// cuda:N. Throws Error{usage} for anything else, Error{device} for a device that is not there or
+// that this build cannot use. Of several processes on one machine each takes the GPU of its place
+// among them.
 std::unique_ptr<Backend> make_backend(const std::string& device, const DeviceOptions& options = {});
 
 // Collectives between the processes that a launcher started, or of a single one. GPUs talk through

@@ -158,6 +158,7 @@ void print_summary(const PretrainSetup& setup, const TrainSummary& summary, cons
   result["parameters"] = parameter_count(setup.job.run.options.model);
   result["peak_memory_bytes"] = peak;
   result["planned_memory_bytes"] = plan.total();
+  if (!backend.is_host()) result["process_memory_bytes"] = peak + backend.foreign_memory();
   fmt::print("{}\n", to_line(result));
 }
 

@@ -18,6 +18,18 @@ double seconds_between(std::chrono::steady_clock::time_point a,
   return std::chrono::duration<double>(b - a).count();
 }
 
+// call(); an error of the device that leaves it is told with the step.
+template <typename Call>
+void at_step(int64_t step, const Call& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::device) throw;
+    throw Error(error.kind(), fmt::format("step {}: {}", step, error.where()), error.problem(),
+                error.hint());
+  }
+}
+
 std::string short_duration(double seconds) {
   return seconds < 60 ? fmt::format("{:.1f} s", seconds) : format_duration(seconds);
 }
@@ -81,8 +93,10 @@ void Trainer::train() {
     const int64_t before = pending_step_;
     settled_limit_ = pending_limit_;
     const Clock::time_point before_done = pending_done_;
-    enqueue(step);
-    if (before >= 0) settle(before, before_done);
+    at_step(step, [&] {
+      enqueue(step);
+      if (before >= 0) settle(before, before_done);
+    });
 
     const bool stop = stop_requested();
     const bool last = step == options_.steps;
@@ -92,7 +106,7 @@ void Trainer::train() {
     if (!rest) continue;
     settled_limit_ = pending_limit_;
     pending_step_ = -1;
-    settle(step, pending_done_);
+    at_step(step, [&] { settle(step, pending_done_); });
     pause(step, last, stop ? StopSignals::name() : nullptr);
     last_done_ = Clock::now();
   }

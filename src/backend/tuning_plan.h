@@ -15,7 +15,7 @@
 #include "base/file.h"
 #include "base/json.h"
 
-namespace llm::cuda {
+namespace llm {
 
 class TuningPlan {
  public:
@@ -62,4 +62,4 @@ class TuningPlan {
   bool locked_ = false;
 };
 
-}  // namespace llm::cuda
+}  // namespace llm

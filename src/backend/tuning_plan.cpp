@@ -1,4 +1,4 @@
-#include "cuda/tuning_plan.h"
+#include "backend/tuning_plan.h"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 
-namespace llm::cuda {
+namespace llm {
 namespace {
 
 constexpr const char* kFormat = "llm tuning plan 1";
@@ -104,4 +104,4 @@ void TuningPlan::save(const fs::path& path) {
   changed_ = false;
 }
 
-}  // namespace llm::cuda
+}  // namespace llm
