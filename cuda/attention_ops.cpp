@@ -173,22 +173,23 @@ template <typename Run>
 AttentionOps::Kernel AttentionOps::choose(const std::string& key, const std::vector<Kernel>& able,
                                           const Run& run) {
   if (able.size() == 1) return able.front();
-  if (const Json* choice = plan_.find(key)) {
+  // A choice with times was measured; one without is a guess, which tuning replaces.
+  const bool measure = tuning_ && !plan_.locked();
+  if (const Json* choice = plan_.find(key); choice && (choice->size() > 1 || !measure)) {
     const JsonObject object(*choice, key);
     const std::string name = object.text("kernel");
     for (Kernel kernel : able) {
       if (kKernelNames[static_cast<size_t>(kernel)] == name) return kernel;
     }
-    if (policy_ == AttentionPolicy::automatic) {
+    if (plan_.locked()) {
       throw Error(ErrorKind::device, key,
                   fmt::format("the saved choice \"{}\" cannot be used", name),
                   "--retune chooses anew");
     }
-    return able.front();
   }
   Kernel best = able.front();
   Json choice = Json::object();
-  if (tuning_ && !plan_.locked()) {
+  if (measure) {
     double least = std::numeric_limits<double>::infinity();
     for (Kernel kernel : able) {
       const double seconds = seconds_of([&] { run(kernel); });
@@ -197,7 +198,7 @@ AttentionOps::Kernel AttentionOps::choose(const std::string& key, const std::vec
     }
   }
   choice["kernel"] = kKernelNames[static_cast<size_t>(best)];
-  plan_.set(key, choice);
+  plan_.set(key, choice, measure);
   return best;
 }
 

@@ -7,9 +7,9 @@
 #include <string>
 
 #include "backend/backend.h"
+#include "backend/tuning_plan.h"
 #include "cuda/attention_arguments.h"
 #include "cuda/cudnn_attention.h"
-#include "backend/tuning_plan.h"
 
 namespace llm::cuda {
 

@@ -10,9 +10,9 @@
 #include <unordered_map>
 #include <vector>
 
+#include "backend/tuning_plan.h"
 #include "cuda/launch.h"
 #include "cuda/matmul.h"
-#include "backend/tuning_plan.h"
 
 namespace llm::cuda {
 

@@ -165,7 +165,7 @@ void add_pretrain_options(CLI::App& command, PretrainArguments& a) {
   add_optimizer_options(command, a);
   add_run_options(command, a);
   std::vector<std::string> changeable = changeable_options();
-  for (std::string& name : changeable) name = "--" + name;
+  for (std::string& name : changeable) name.insert(0, "--");
   const auto middle = changeable.begin() + static_cast<std::ptrdiff_t>(changeable.size() / 2);
   command.footer(fmt::format(
       "On --resume, options that are not given keep their values. Only these may change:\n  {},\n"
