@@ -228,6 +228,7 @@ std::unique_ptr<CapturedWork> CudaDevice::capture(const std::function<void()>& w
   }
   const auto [status, graph] = end();
   check(status, "recording the step");
+  recorded_ = true;
   return std::make_unique<Recording>(graph);
 }
 
@@ -239,6 +240,8 @@ void CudaDevice::reserve_scratch(int64_t bytes) {
   if (scratch_ && scratch_->bytes() >= bytes) return;
   LLM_ASSERT(!capturing_, "{} bytes of scratch while recording", bytes);
   synchronize();
+  // A recording goes on to use the memory that it was made with.
+  if (scratch_ && recorded_) recorded_scratch_.push_back(std::move(scratch_));
   scratch_.reset();
   scratch_ = allocate(bytes, "scratch");
 }

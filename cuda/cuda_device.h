@@ -130,6 +130,8 @@ class CudaDevice : public Backend {
   std::array<Stream, 3> streams_;
   StagingRing staging_;
   std::unique_ptr<DeviceMemory> scratch_;
+  std::vector<std::unique_ptr<DeviceMemory>> recorded_scratch_;  // outgrown, but in recordings
+  bool recorded_ = false;
 
   bool profiling_ = false;
   struct Span {

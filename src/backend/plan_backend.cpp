@@ -40,6 +40,12 @@ class PlanBackend final : public Backend {
   std::unique_ptr<Event> record(Queue) override { return std::make_unique<Event>(); }
   void wait(Queue, const Event&) override {}
   double seconds_between(const Event&, const Event&) override { return 0; }
+  int64_t scratch_bytes(const std::string& op, Tensor first, Tensor second) const override {
+    return real_.scratch_bytes(op, first, second);
+  }
+  void reserve_scratch(int64_t bytes) override {
+    if (bytes > 0) usage_["scratch"] = std::max(usage_["scratch"], bytes);
+  }
   void synchronize() override {}
 
   void fill(Tensor, double) override {}
@@ -93,8 +99,7 @@ class PlanBackend final : public Backend {
 
  private:
   void note(const char* op, const Tensor& first, const Tensor& second) {
-    const int64_t bytes = real_.scratch_bytes(op, first, second);
-    if (bytes > 0) usage_["scratch"] = std::max(usage_["scratch"], bytes);
+    reserve_scratch(real_.scratch_bytes(op, first, second));
   }
 
   const Backend& real_;

@@ -9,10 +9,14 @@
 namespace llm {
 namespace {
 
-// What a forward pass over (B, T) tokens and B rows of logits take, learnt from a pass that
-// computes nothing.
-int64_t activation_bytes(const Backend& backend, const ModelConfig& config, DType dtype,
-                         int64_t batch, int64_t length) {
+// What forward passes take.
+struct Needs {
+  int64_t activations = 0, scratch = 0;
+};
+
+// Of a pass over (B, T) tokens and B rows of logits, learnt from a pass that computes nothing.
+Needs needs_of(const Backend& backend, const ModelConfig& config, DType dtype, int64_t batch,
+               int64_t length) {
   constexpr int64_t kUnlimited = int64_t{1} << 60;
   MemoryByPurpose usage;
   const std::unique_ptr<Backend> plan = make_plan_backend(backend, usage);
@@ -24,7 +28,17 @@ int64_t activation_bytes(const Backend& backend, const ModelConfig& config, DTyp
   outline.forward_inference(arena, input, nullptr);
   arena.take(dtype, {batch, outline.padded_vocab()});
   arena.take(DType::f32, {batch, outline.padded_vocab()});
-  return arena.high_water();
+  return {arena.high_water(), usage["scratch"]};
+}
+
+// Takes the scratch of a prompt as long as the context and of a step of all sequences, and returns
+// the bytes of their activations.
+int64_t prepare(const Gpt& model, int64_t sequences, int64_t context) {
+  Backend& backend = model.backend();
+  const Needs prompt = needs_of(backend, model.config(), model.dtype(), 1, context);
+  const Needs step = needs_of(backend, model.config(), model.dtype(), sequences, 1);
+  backend.reserve_scratch(std::max(prompt.scratch, step.scratch));
+  return std::max(prompt.activations, step.activations);
 }
 
 }  // namespace
@@ -32,10 +46,7 @@ int64_t activation_bytes(const Backend& backend, const ModelConfig& config, DTyp
 Decoder::Decoder(Gpt& model, int64_t sequences, int64_t context)
     : model_(model),
       cache_(model.backend(), model.config(), sequences, context, model.dtype()),
-      arena_(
-          model.backend(),
-          std::max(activation_bytes(model.backend(), model.config(), model.dtype(), 1, context),
-                   activation_bytes(model.backend(), model.config(), model.dtype(), sequences, 1))),
+      arena_(model.backend(), prepare(model, sequences, context)),
       input_memory_(model.backend().allocate(2 * 4 * std::max(sequences, context), "batch")),
       lengths_(static_cast<size_t>(sequences), 0),
       logits_(static_cast<size_t>(sequences * model.padded_vocab())) {

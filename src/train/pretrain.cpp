@@ -107,6 +107,19 @@ TrainState resumed_state(const fs::path& checkpoint, const PretrainJob& job, Wor
   return state;
 }
 
+// All ranks take the choices of the first, which are those that checkpoints keep.
+void share_plan(Backend& backend, Comm& comm) {
+  std::string text = comm.rank() == 0 ? backend.plan() : "";
+  const int64_t size = comm.all_reduce(static_cast<int64_t>(text.size()), Reduce::max);
+  text.resize(static_cast<size_t>(size));
+  const auto memory = backend.allocate(size, "plan");
+  const Tensor bytes(memory->data(), DType::u8, {size});
+  backend.copy_to_device(bytes, text.data());
+  comm.broadcast(bytes, 0);
+  backend.copy_to_host(text.data(), bytes);
+  backend.load_plan(text, "the choices of rank 0");
+}
+
 // Lets the device choose its algorithms on the shapes of this run, with its weights and its first
 // samples. What that leaves behind is overwritten by the first step.
 void tune(const PretrainJob& job, Workspace& workspace, const SampleSource& samples) {
@@ -115,6 +128,7 @@ void tune(const PretrainJob& job, Workspace& workspace, const SampleSource& samp
   workspace.backend.set_tuning(true);
   workspace.step.warm_up(loader.next(), static_cast<uint64_t>(options.seed));
   workspace.backend.set_tuning(false);
+  if (workspace.comm.ranks() > 1) share_plan(workspace.backend, workspace.comm);
 }
 
 void publish_model(const RunFolder& folder, const TrainOptions& options, const TrainState& state) {

@@ -55,16 +55,19 @@ int64_t staging_bytes(const Gpt& model, bool is_host) {
   return is_host ? kPieces : largest + kPieces;
 }
 
-// What a decoder for one sequence takes.
-int64_t sampling_bytes(const Backend& real, const TrainOptions& options) {
+// Adds what a decoder for one sequence takes; scratch is shared with training.
+void plan_sampling(MemoryPlan& plan, const Backend& real, const TrainOptions& options) {
+  constexpr const char* kScratch = "scratch";
   MemoryByPurpose with_model, model_only;
   const auto backend = make_plan_backend(real, with_model);
   Gpt model(*backend, options.model, {.dtype = options.compute_dtype()});
   model_only = with_model;
   const Decoder decoder(model, 1, options.model.context);
-  int64_t bytes = 0;
-  for (const auto& [purpose, count] : with_model) bytes += count - model_only[purpose];
-  return bytes;
+  for (const auto& [purpose, count] : with_model) {
+    if (purpose != kScratch) plan.bytes["sampling"] += count - model_only[purpose];
+  }
+  const int64_t scratch = std::max(with_model[kScratch], plan.scratch());
+  if (scratch > 0) plan.bytes[kScratch] = scratch;
 }
 
 }  // namespace
@@ -95,7 +98,7 @@ MemoryPlan plan_memory(const Backend& real, Objective& objective, const TrainOpt
     objective.evaluate(loss, workspace.model, workspace.arena, workspace.step.buffers().device());
   }
   plan.bytes["activations"] = workspace.arena.high_water();
-  if (options.sample_every > 0) plan.bytes["sampling"] = sampling_bytes(real, options);
+  if (options.sample_every > 0) plan_sampling(plan, real, options);
   if (real.own_memory() > 0) plan.bytes["libraries"] = real.own_memory();
   MemoryByPurpose& on_host = real.is_host() ? plan.bytes : plan.host_bytes;
   on_host["checkpoint staging"] = staging_bytes(workspace.model, real.is_host());
