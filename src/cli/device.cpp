@@ -102,7 +102,7 @@ std::unique_ptr<Comm> make_comm(Backend& backend, [[maybe_unused]] const std::st
                                 double timeout_seconds) {
   if (!started_by_launcher()) return make_single_comm();
 #ifdef LLM_HAVE_CUDA
-  if (!backend.is_host() && device.find(':') == std::string::npos) {
+  if (!backend.is_host() && chosen_device(device).find(':') == std::string::npos) {
     std::string reason;
     if (nccl_available(reason)) return make_nccl_comm(backend, timeout_seconds);
     log_warning(fmt::format("{}; the GPUs exchange gradients through the host", reason));

@@ -235,12 +235,8 @@ std::unique_ptr<Backend> open_backend(const PretrainArguments& arguments) {
   TrainOptions stored;
   if (arguments.resume) stored = RunFolder(arguments.output).read_description().options;
   const std::string given = arguments.dtype.value_or(arguments.resume ? stored.dtype : "");
-  for (const char* name : {"", "f32", "tf32", "bf16"}) {
-    if (given == name) break;
-    if (name == std::string("bf16")) {
-      fail_usage("--dtype", fmt::format("\"{}\" is none of f32, tf32, bf16", given));
-    }
-  }
+  if (arguments.dtype) require_dtype_name(given);
+  if (arguments.attention) require_attention_name(*arguments.attention);
   const double limit = arguments.memory_limit.value_or(0);
   if (!std::isfinite(limit) || limit < 0 || limit > 1e6) {
     fail_usage("--memory-limit", fmt::format("{} GiB", limit));

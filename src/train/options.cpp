@@ -190,6 +190,16 @@ SpikeAction spike_action_from_name(const std::string& name, const std::string& w
   fail_usage(where, fmt::format("\"{}\" is none of skip, stop, ignore", name));
 }
 
+void require_dtype_name(const std::string& name) {
+  check(name == "f32" || name == "tf32" || name == "bf16", "dtype",
+        fmt::format("\"{}\" is none of f32, tf32, bf16", name));
+}
+
+void require_attention_name(const std::string& name) {
+  check(name == "auto" || name == "own" || name == "cudnn", "attention",
+        fmt::format("\"{}\" is none of auto, own, cudnn", name));
+}
+
 Schedule TrainOptions::schedule_of_run() const {
   Schedule result;
   result.kind = schedule;
@@ -222,10 +232,8 @@ void validate(const TrainOptions& options, int64_t ranks) {
   check(options.decay_steps >= 0 && options.decay_steps <= kMost, "decay-steps",
         fmt::format("{} steps", options.decay_steps));
   check_optimizer(options);
-  check(options.dtype == "f32" || options.dtype == "tf32" || options.dtype == "bf16", "dtype",
-        fmt::format("\"{}\" is none of f32, tf32, bf16", options.dtype));
-  check(options.attention == "auto" || options.attention == "own" || options.attention == "cudnn",
-        "attention", fmt::format("\"{}\" is none of auto, own, cudnn", options.attention));
+  require_dtype_name(options.dtype);
+  require_attention_name(options.attention);
   check(options.seed >= 0 && options.seed <= kMost, "seed",
         fmt::format("{} is not in [0, 2^53]", options.seed));
   check(options.eval_every >= 0, "eval-every", fmt::format("{} steps", options.eval_every));

@@ -65,6 +65,10 @@ struct TrainOptions {
   Schedule schedule_of_run() const;
 };
 
+// What --dtype and --attention may be. Throw Error{usage} for anything else.
+void require_dtype_name(const std::string& name);
+void require_attention_name(const std::string& name);
+
 // Throws Error{usage} naming the option if a number makes no sense, for `ranks` processes.
 void validate(const TrainOptions& options, int64_t ranks);
 

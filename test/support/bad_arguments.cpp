@@ -111,6 +111,7 @@ std::vector<BadCase> names_of_pretraining() {
        kUsage,
        {"--dtype", "tf32", "f32"}},
       {"dtype", pretrain({"--dtype", "f8"}), kUsage, {"--dtype", "f8", "f32"}},
+      {"attention", pretrain({"--attention", "flash"}), kUsage, {"--attention", "flash", "cudnn"}},
       {"device", pretrain({"--device", "tpu"}), kUsage, {"--device", "tpu", "cpu"}},
       {"no GPU", pretrain({"--device", "cuda"}), kDevice, {"--device", "cuda", "--device cpu"}},
       {"preset", pretrain({"--model", "gpt9"}), kUsage, {"--model", "gpt9", "gpt2-xl"}},
