@@ -9,14 +9,8 @@ namespace {
 
 // Packed rows: offsets from 0 to the lengths.
 void set_offsets(const char* op, AttentionProblem& problem, const AttentionOptions& options) {
-  LLM_ASSERT(bool(options.query_offsets) == bool(options.key_offsets), "{}: one of two offsets",
-             op);
   if (!options.query_offsets) return;
   problem.sequences = options.query_offsets.size() - 1;
-  LLM_ASSERT(problem.B == 1 && problem.sequences >= 0, "{}: packed rows in a batch of {}", op,
-             problem.B);
-  check_vector(op, "query_offsets", options.query_offsets, DType::i32, problem.sequences + 1);
-  check_vector(op, "key_offsets", options.key_offsets, DType::i32, problem.sequences + 1);
   problem.query_offsets = options.query_offsets.i32();
   problem.key_offsets = options.key_offsets.i32();
   const auto covers = [&](const int32_t* offsets, int64_t length) {
@@ -33,27 +27,17 @@ void set_offsets(const char* op, AttentionProblem& problem, const AttentionOptio
 
 AttentionProblem attention_problem(const char* op, const Tensor& q, const Tensor& k,
                                    const Tensor& v, const AttentionOptions& options) {
-  LLM_ASSERT(q.rank == 4 && k.rank == 4, "{}: q is {}, k is {}", op, q.describe(), k.describe());
+  check_attention(op, q, k, v, options);
   AttentionProblem problem{};
   problem.B = q.dim(0), problem.Tq = q.dim(1), problem.H = q.dim(2), problem.D = q.dim(3);
   problem.Tk = k.dim(1), problem.KV = k.dim(2);
-  check_heads(op, "q", q, problem.B, problem.Tq, problem.H, problem.D);
-  check_heads(op, "k", k, problem.B, problem.Tk, problem.KV, problem.D);
-  check_heads(op, "v", v, problem.B, problem.Tk, problem.KV, problem.D);
-  LLM_ASSERT(problem.KV > 0 && problem.H % problem.KV == 0, "{}: {} heads, {} key/value heads", op,
-             problem.H, problem.KV);
   problem.mask = options.mask;
   problem.window = options.window;
   problem.scale = options.scale;
-  LLM_ASSERT(options.mask != MaskKind::window || options.window > 0, "{}: window {}", op,
-             options.window);
   problem.dropout_rate = options.dropout.rate;
-  LLM_ASSERT(problem.dropout_rate >= 0 && problem.dropout_rate < 1, "{}: dropout {}", op,
-             problem.dropout_rate);
   if (problem.dropout_rate > 0) {
     problem.dropout_seed = options.dropout.seed;
     problem.dropout_site = options.dropout.site;
-    check_vector(op, "sample_ids", options.dropout.sample_ids, DType::i64, problem.B);
     problem.sample_ids = options.dropout.sample_ids.i64();
   }
   set_offsets(op, problem, options);

@@ -11,15 +11,12 @@
 #include "cuda/attention_mma.h"
 #include "cuda/attention_plain.h"
 #include "cuda/cuda_check.h"
+#include "cuda/memory_bound_ops.h"
 
 namespace llm::cuda {
 namespace {
 
 constexpr std::array kKernelNames = {"hopper", "cudnn", "mma", "plain"};
-
-Heads heads_of(const Tensor& tensor) {
-  return {tensor.data, tensor.stride[0], tensor.stride[1], tensor.stride[2]};
-}
 
 Mask mask_of(MaskKind kind) {
   switch (kind) {
@@ -49,35 +46,19 @@ AttentionProblem shape_of(const Tensor& q, const Tensor& k) {
 
 AttentionProblem problem_of(const char* op, const Tensor& q, const Tensor& k, const Tensor& v,
                             const AttentionOptions& options) {
-  LLM_ASSERT(q.rank == 4 && k.rank == 4, "{}: q is {}, k is {}", op, q.describe(), k.describe());
+  check_attention(op, q, k, v, options);
   AttentionProblem problem = shape_of(q, k);
-  check_heads(op, "q", q, problem.B, problem.Tq, problem.H, problem.D);
-  check_heads(op, "k", k, problem.B, problem.Tk, problem.KV, problem.D);
-  check_heads(op, "v", v, problem.B, problem.Tk, problem.KV, problem.D);
-  LLM_ASSERT(problem.KV > 0 && problem.H % problem.KV == 0, "{}: {} heads, {} key/value heads", op,
-             problem.H, problem.KV);
-  LLM_ASSERT(options.mask != MaskKind::window || options.window > 0, "{}: window {}", op,
-             options.window);
-  LLM_ASSERT(options.dropout.rate >= 0 && options.dropout.rate < 1, "{}: dropout {}", op,
-             options.dropout.rate);
   problem.mask = mask_of(options.mask);
   problem.window = options.window;
   problem.scale = options.scale;
   if (options.dropout.rate > 0) {
-    check_vector(op, "sample_ids", options.dropout.sample_ids, DType::i64, problem.B);
     problem.dropout_rate = options.dropout.rate;
     problem.dropout_seed = options.dropout.seed;
     problem.dropout_site = options.dropout.site;
     problem.sample_ids = options.dropout.sample_ids.i64();
   }
-  LLM_ASSERT(bool(options.query_offsets) == bool(options.key_offsets), "{}: one of two offsets",
-             op);
   if (options.query_offsets) {
     problem.sequences = options.query_offsets.size() - 1;
-    LLM_ASSERT(problem.B == 1 && problem.sequences >= 0, "{}: packed rows in a batch of {}", op,
-               problem.B);
-    check_vector(op, "query_offsets", options.query_offsets, DType::i32, problem.sequences + 1);
-    check_vector(op, "key_offsets", options.key_offsets, DType::i32, problem.sequences + 1);
     problem.query_offsets = options.query_offsets.i32();
     problem.key_offsets = options.key_offsets.i32();
   }
@@ -89,9 +70,11 @@ std::string key_of(const char* op, const AttentionProblem& problem) {
                      problem.Tq, problem.Tk, problem.D, static_cast<int>(problem.mask));
 }
 
-Element element_of(DType dtype) { return dtype == DType::f32 ? Element::f32 : Element::bf16; }
-
 }  // namespace
+
+Heads heads_of(const Tensor& tensor) {
+  return {tensor.data, tensor.stride[0], tensor.stride[1], tensor.stride[2]};
+}
 
 AttentionPolicy attention_policy(const std::string& name) {
   LLM_ASSERT(name == "auto" || name == "own" || name == "cudnn", "{}", name);

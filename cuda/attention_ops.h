@@ -13,6 +13,9 @@
 
 namespace llm::cuda {
 
+// A (B, T, heads, D) tensor with a dense last axis.
+Heads heads_of(const Tensor& tensor);
+
 enum class AttentionPolicy { automatic, own, cudnn };
 // Asserts that it is one of auto, own, cudnn.
 AttentionPolicy attention_policy(const std::string& name);

@@ -160,9 +160,6 @@ class CudaBackend final : public MemoryBoundOps {
     int64_t rows, in, out;
   };
 
-  static Heads heads_of(const Tensor& tensor) {
-    return {tensor.data, tensor.stride[0], tensor.stride[1], tensor.stride[2]};
-  }
   static PagedCache paged(const Tensor& cache, const Tensor& table) {
     return {
         cache.data,  element_of(cache.dtype), cache.dim(1), cache.dim(2), cache.dim(3), table.i32(),

@@ -59,6 +59,30 @@ inline void check_heads(std::string_view op, std::string_view name, const Tensor
              D);
 }
 
+// Asserts that q, k, v and the options of attention fit each other; not what the offsets of packed
+// rows hold.
+inline void check_attention(std::string_view op, const Tensor& q, const Tensor& k, const Tensor& v,
+                            const AttentionOptions& options) {
+  LLM_ASSERT(q.rank == 4 && k.rank == 4, "{}: q is {}, k is {}", op, q.describe(), k.describe());
+  const int64_t B = q.dim(0), H = q.dim(2), D = q.dim(3), KV = k.dim(2);
+  check_heads(op, "q", q, B, q.dim(1), H, D);
+  check_heads(op, "k", k, B, k.dim(1), KV, D);
+  check_heads(op, "v", v, B, k.dim(1), KV, D);
+  LLM_ASSERT(KV > 0 && H % KV == 0, "{}: {} heads, {} key/value heads", op, H, KV);
+  LLM_ASSERT(options.mask != MaskKind::window || options.window > 0, "{}: window {}", op,
+             options.window);
+  const Dropout& dropout = options.dropout;
+  LLM_ASSERT(dropout.rate >= 0 && dropout.rate < 1, "{}: dropout {}", op, dropout.rate);
+  if (dropout.rate > 0) check_vector(op, "sample_ids", dropout.sample_ids, DType::i64, B);
+  LLM_ASSERT(bool(options.query_offsets) == bool(options.key_offsets), "{}: one of two offsets",
+             op);
+  if (!options.query_offsets) return;
+  const int64_t offsets = options.query_offsets.size();
+  LLM_ASSERT(B == 1 && offsets >= 1, "{}: packed rows in a batch of {}", op, B);
+  check_vector(op, "query_offsets", options.query_offsets, DType::i32, offsets);
+  check_vector(op, "key_offsets", options.key_offsets, DType::i32, offsets);
+}
+
 // Asserts that keys and values of a paged cache, its table and lengths fit each other and B
 // sequences; see attention_decode.
 inline void check_cache_shapes(std::string_view op, const Tensor& keys, const Tensor& values,

@@ -103,7 +103,7 @@ void TrainingStep::update(const Slot& slot, const StepRequest& request) {
 // done; from then on it is repeated from a recording, where the device gains by that. Collectives
 // are not recorded.
 void TrainingStep::capture(Slot& slot, const StepRequest& request) {
-  if (comm_.ranks() > 1 || !slot.used || slot.micro_batch) return;
+  if (comm_.ranks() > 1 || !slot.done || slot.micro_batch) return;
   const int64_t mark = arena_.mark();
   slot.micro_batch = backend_.capture([&] { run_micro_batch(slot, request.dropout_seed); });
   if (slot.micro_batch) slot.update = backend_.capture([&] { update(slot, request); });
@@ -112,13 +112,12 @@ void TrainingStep::capture(Slot& slot, const StepRequest& request) {
 
 void TrainingStep::enqueue(const StepRequest& request, std::span<const Batch> micro_batches) {
   Slot& slot = slots_[request.step % 2];
-  if (slot.used && !slot.request.same_numbers(request)) {
+  if (slot.done && !slot.request.same_numbers(request)) {
     slot.micro_batch = nullptr;
     slot.update = nullptr;
   }
   slot.request = request;
   capture(slot, request);
-  slot.used = true;
   model_.parameters().zero_gradients();
   backend_.fill(slot.loss, 0);
   backend_.fill(squared_norm_, 0);

@@ -62,9 +62,8 @@ class TrainingStep {
   struct Slot {
     UpdateState state;
     Tensor loss;
-    std::unique_ptr<Event> done;  // of the last step in it
-    bool used = false;
-    StepRequest request;  // of the last step in it
+    std::unique_ptr<Event> done;  // of the last step in it; null before the first
+    StepRequest request;          // of the last step in it
     std::unique_ptr<CapturedWork> micro_batch, update;
   };
   void run_micro_batch(const Slot& slot, uint64_t dropout_seed);
