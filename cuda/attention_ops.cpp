@@ -189,8 +189,9 @@ int64_t AttentionOps::forward_scratch(const Tensor& q, const Tensor& k) const {
   return cudnn_ && q.dtype == DType::bf16 ? cudnn_->forward_workspace(shape_of(q, k)) : 0;
 }
 
-int64_t AttentionOps::backward_scratch(const Tensor& q, const Tensor& k) const {
-  const AttentionProblem problem = shape_of(q, k);
+int64_t AttentionOps::backward_scratch(const Tensor& q, const Tensor& k, bool dropout) const {
+  AttentionProblem problem = shape_of(q, k);
+  problem.dropout_rate = dropout ? 0.5f : 0;  // any
   int64_t bytes = attention_plain_backward_scratch(problem);
   if (q.dtype != DType::bf16) return bytes;
   if (attention_mma_supports(problem)) {
@@ -199,7 +200,7 @@ int64_t AttentionOps::backward_scratch(const Tensor& q, const Tensor& k) const {
   if (hopper_ && attention_hopper_backward_supports(problem)) {
     bytes = std::max(bytes, attention_hopper_backward_scratch(problem));
   }
-  if (cudnn_) bytes = std::max(bytes, cudnn_->backward_workspace(problem));
+  if (cudnn_ && !dropout) bytes = std::max(bytes, cudnn_->backward_workspace(problem));
   return bytes;
 }
 

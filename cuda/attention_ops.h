@@ -26,9 +26,10 @@ class AttentionOps {
   // Error{device}.
   AttentionOps(TuningPlan& plan, cudaStream_t stream, AttentionPolicy policy, bool hopper);
 
-  // For tensors of these shapes, with any mask: what the hungriest kernel takes.
+  // For tensors of these shapes, with any mask: what the hungriest of the kernels takes that may
+  // run there. With dropout those are other ones.
   int64_t forward_scratch(const Tensor& q, const Tensor& k) const;
-  int64_t backward_scratch(const Tensor& q, const Tensor& k) const;
+  int64_t backward_scratch(const Tensor& q, const Tensor& k, bool dropout) const;
 
   // scratch: at least so many bytes.
   void forward(Tensor out, Tensor lse, Tensor q, Tensor k, Tensor v,

@@ -42,7 +42,8 @@ class CudaBackend final : public MemoryBoundOps {
       return LinearProducts::scratch_bytes(first.rows(), second.dim(1), second.dim(0));
     }
     if (op == "attention_forward") return attention_.forward_scratch(first, second);
-    if (op == "attention_backward") return attention_.backward_scratch(first, second);
+    if (op == "attention_backward") return attention_.backward_scratch(first, second, false);
+    if (op == "attention_backward dropout") return attention_.backward_scratch(first, second, true);
     return memory_bound_scratch(op, first);
   }
   void set_tuning(bool on) override {
@@ -119,7 +120,7 @@ class CudaBackend final : public MemoryBoundOps {
   }
   void attention_backward(Tensor dq, Tensor dk, Tensor dv, Tensor dout, Tensor out, Tensor lse,
                           Tensor q, Tensor k, Tensor v, const AttentionOptions& options) override {
-    void* memory = scratch(attention_.backward_scratch(q, k));
+    void* memory = scratch(attention_.backward_scratch(q, k, options.dropout.rate > 0));
     run("attention_backward", q,
         [&] { attention_.backward(dq, dk, dv, dout, out, lse, q, k, v, options, memory); });
   }

@@ -12,22 +12,43 @@ namespace {
 
 class CudaOps : public testing::TestWithParam<std::string> {};
 
-TEST_P(CudaOps, AsThePlainLoops) {
-  std::unique_ptr<Backend> backend;
+// Null where there is no GPU.
+std::unique_ptr<Backend> gpu(const DeviceOptions& options = {}) {
   try {
-    backend = make_backend("cuda");
+    return make_backend("cuda", options);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::device) throw;
-    GTEST_SKIP() << error.what();
+    return nullptr;
   }
-  OpCheckOptions options;
-  options.ops = {GetParam()};
+}
+
+void expect_as_the_plain_loops(Backend& backend, OpCheckOptions options) {
   options.seed = std::random_device()();
   options.seen = [](const OpCase& each, const OpOutcome& outcome) {
     EXPECT_TRUE(outcome.passed()) << each.op << " " << dtype_name(each.dtype) << " " << each.shape
                                   << ": " << outcome.problem;
   };
-  require_passed(check_ops(*backend, options), backend->name(), options.seed);
+  require_passed(check_ops(backend, options), backend.name(), options.seed);
+}
+
+TEST_P(CudaOps, AsThePlainLoops) {
+  const auto backend = gpu();
+  if (!backend) GTEST_SKIP() << "no GPU here";
+  OpCheckOptions options;
+  options.ops = {GetParam()};
+  expect_as_the_plain_loops(*backend, options);
+}
+
+// Our kernels may not rely on what cuDNN asked for, scratch memory for one.
+TEST(CudaAttention, AsThePlainLoopsWithoutCudnn) {
+  DeviceOptions device;
+  device.attention = "own";
+  const auto backend = gpu(device);
+  if (!backend) GTEST_SKIP() << "no GPU here";
+  OpCheckOptions options;
+  options.ops = {"attention_forward", "attention_backward"};
+  options.large = false;
+  expect_as_the_plain_loops(*backend, options);
 }
 
 INSTANTIATE_TEST_SUITE_P(Ops, CudaOps, testing::ValuesIn(op_names()),

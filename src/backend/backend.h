@@ -160,7 +160,8 @@ class Backend {
 
   // --- Scratch memory and choices
 
-  // Bytes of scratch that `op` ("attention_backward", ...) takes on tensors like these.
+  // Bytes of scratch that `op` ("attention_backward", "attention_backward dropout", ...) takes on
+  // tensors like these.
   virtual int64_t scratch_bytes(const std::string& op, Tensor first, Tensor second) const;
   // Takes scratch memory for all ops to come, so that none is allocated while a run is under way.
   virtual void reserve_scratch(int64_t bytes);

@@ -83,8 +83,8 @@ class PlanBackend final : public Backend {
     note("attention_forward", q, k);
   }
   void attention_backward(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor q, Tensor k,
-                          Tensor, const AttentionOptions&) override {
-    note("attention_backward", q, k);
+                          Tensor, const AttentionOptions& options) override {
+    note(options.dropout.rate > 0 ? "attention_backward dropout" : "attention_backward", q, k);
   }
   void attention_decode(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, float) override {}
   void cache_append(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor) override {}
