@@ -249,15 +249,13 @@ __global__ void __launch_bounds__(plain_warps(kSlots) * kWarp)
   }
 }
 
-// Bytes of shared memory: `row_sets` times the rows of a block, two tiles of columns, weights, and
-// what add_columns may read behind them.
+// Bytes of shared memory: `row_sets` times the rows of a block, two tiles of columns, and weights.
 template <int kSlots>
 int64_t plain_shared_bytes(int64_t D, int row_sets, int weight_sets) {
   const int64_t warps = plain_warps(kSlots);
   const int64_t rows = row_sets * warps * kPlainRows + 2 * kPlainColumns;
-  const int64_t behind = kSlots * kWarp * static_cast<int64_t>(sizeof(float));
   return rows * PlainRows::stride_of(D) * static_cast<int64_t>(sizeof(float)) +
-         weight_sets * warps * kPlainColumns * static_cast<int64_t>(sizeof(float4)) + behind;
+         weight_sets * warps * kPlainColumns * static_cast<int64_t>(sizeof(float4));
 }
 
 template <int kSlots, typename Kernel, typename... Arguments>

@@ -75,14 +75,19 @@ __device__ __forceinline__ void dot_rows(float (&dots)[kPlainRows], const PlainR
 template <int kSlots>
 __device__ __forceinline__ void add_columns(float (&sums)[kPlainRows][kSlots],
                                             const float4* weights, const PlainRows& columns) {
-  const int lane = threadIdx.x % kWarp;
+  // Lanes beyond the width sum up its last element, which is never stored: what lies behind a row
+  // may be under change by another warp.
+  int element[kSlots];
+#pragma unroll
+  for (int s = 0; s < kSlots; ++s) {
+    element[s] = min(s * kWarp + static_cast<int>(threadIdx.x % kWarp), columns.width - 1);
+  }
 #pragma unroll 4
   for (int j = 0; j < kPlainColumns; ++j) {
     const float4 weight = weights[j];
 #pragma unroll
     for (int s = 0; s < kSlots; ++s) {
-      // Behind the width there may be the next row or what follows the tile: never stored.
-      const float value = columns.data[j * columns.stride + s * kWarp + lane];
+      const float value = columns.data[j * columns.stride + element[s]];
       sums[0][s] = fmaf(weight.x, value, sums[0][s]);
       sums[1][s] = fmaf(weight.y, value, sums[1][s]);
       sums[2][s] = fmaf(weight.z, value, sums[2][s]);
