@@ -50,7 +50,7 @@ void launch_add_bias(T* y, const T* bias, int64_t rows, int64_t columns, cudaStr
 
 template <typename T>
 struct BiasBackward {
-  static constexpr int kUnroll = 8, kResident = 4, kWaves = 1;
+  static constexpr int kUnroll = 8, kResident = 2, kWaves = 1;
   const T* dy;
 
   template <int kWidth>

@@ -133,6 +133,7 @@ class Check {
       : backend_(backend), arguments_(arguments) {
     options_.seed = arguments.seed ? static_cast<uint64_t>(*arguments.seed) : fresh_seed();
     options_.large = !arguments.quick;
+    options_.repeats = arguments.repeats;
     options_.seen = [this](const OpCase& each, const OpOutcome& outcome) {
       ++cases_;
       if (arguments_.verbose) print_case(each, outcome);
@@ -215,6 +216,9 @@ void add_check_command(CLI::App& app) {
   command->add_option("--attention", arguments->attention,
                       "GPU: own kernels, cudnn, or auto: the faster ones");
   command->add_flag("--quick", arguments->quick, "small shapes only, and no times");
+  command->add_option("--repeats", arguments->repeats, "calls of each case [20; 3 at large shapes]")
+      ->check(CLI::Range(1, 1000))
+      ->type_name("N");
   command->add_flag("--verbose", arguments->verbose, "a line for every case");
   command->add_flag("--json", arguments->json, "the last line of stdout is the result as JSON");
   command->footer("Example: llm check attention layernorm --device cuda");

@@ -14,6 +14,7 @@ struct CheckArguments {
   std::vector<std::string> ops;  // none: all
   std::string device, attention = "auto";
   std::optional<int64_t> seed;
+  int repeats = 0;  // calls of each case; 0: as many as are usual
   bool quick = false, verbose = false, json = false;
 };
 

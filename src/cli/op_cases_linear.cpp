@@ -50,7 +50,7 @@ OpCase linear_gelu_forward_case(DType dtype, const LinearShape& s, bool bias, bo
               {},
               tolerance_of(dtype)};
   each.flops = s.products();
-  each.tolerance.bf16 = kBf16ElsewhereBounds;
+  each.tolerance.bf16 = bf16_elsewhere_bounds(s.rows * s.out);
   each.prepare = [=](OpTensors& tensors) {
     const Tensor x = tensors.random("x", dtype, {s.rows, s.in});
     const Weight weight = weight_of(tensors, dtype, s);
@@ -77,7 +77,7 @@ constexpr Gradients kAll{""}, kAccumulated{", accumulate", true, true, true, tru
 OpCase linear_backward_case(DType dtype, const LinearShape& s, const Gradients& wanted) {
   OpCase each{"linear_backward", dtype, linear_text(s, wanted.text), {}, tolerance_of(dtype)};
   each.flops = s.products() * (wanted.dx + wanted.dweight);
-  if (wanted.accumulate) each.tolerance.bf16 = kBf16ElsewhereBounds;
+  if (wanted.accumulate) each.tolerance.bf16 = bf16_elsewhere_bounds(s.rows * s.in);
   each.prepare = [=](OpTensors& tensors) {
     const Tensor dy = tensors.random("dy", dtype, {s.rows, s.out});
     const Tensor x = tensors.random("x", dtype, {s.rows, s.in});

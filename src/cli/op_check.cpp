@@ -179,8 +179,8 @@ std::vector<OpSummary> check_ops(Backend& tested, const OpCheckOptions& options)
   for (const OpCase& each : op_cases()) {
     if (std::find(options.ops.begin(), options.ops.end(), each.op) == options.ops.end()) continue;
     if (each.large && !options.large) continue;
-    const OpOutcome outcome =
-        check_op(each, tested, *reference, options.seed, default_repeats(each));
+    const int repeats = options.repeats > 0 ? options.repeats : default_repeats(each);
+    const OpOutcome outcome = check_op(each, tested, *reference, options.seed, repeats);
     add_outcome(summaries, each, outcome);
     if (options.seen) options.seen(each, outcome);
   }

@@ -45,10 +45,12 @@ struct OpSummary {
 void add_outcome(std::vector<OpSummary>& summaries, const OpCase& each, const OpOutcome& outcome);
 
 // Runs the cases of these ops. `seen` is called after each. large = false leaves large shapes out.
+// repeats: calls of each case; 0: default_repeats.
 struct OpCheckOptions {
   std::vector<std::string> ops = op_names();
   uint64_t seed = 0;
   bool large = true;
+  int repeats = 0;
   std::function<void(const OpCase&, const OpOutcome&)> seen = {};
 };
 std::vector<OpSummary> check_ops(Backend& tested, const OpCheckOptions& options);
