@@ -7,6 +7,7 @@ set -euo pipefail
 
 packages=(g++ cmake ninja-build pkg-config make
   libfmt-dev nlohmann-json3-dev libcli11-dev libpcre2-dev libopenblas-dev
+  libcurl4-openssl-dev ca-certificates
   libopenmpi-dev openmpi-bin libgtest-dev)
 options=(--no-install-recommends)
 if [[ "${1:-}" == --dev ]]; then

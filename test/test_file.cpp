@@ -59,6 +59,23 @@ TEST(FileWriter, WritesFrontToBackAndPatches) {
   EXPECT_EQ(content(folder / "f"), "");
 }
 
+TEST(FileWriter, GoesOnBehindWhatIsKept) {
+  const test::TemporaryDirectory folder;
+  const fs::path path = folder / "f";
+  {
+    FileWriter writer(path);
+    writer.write("0123456789");
+    writer.close();
+  }
+  FileWriter writer(path, 4);
+  EXPECT_EQ(writer.size(), 4);
+  writer.write("abc");
+  EXPECT_EQ(writer.size(), 7);
+  writer.write_at(0, as_bytes("x"));
+  writer.close();
+  EXPECT_EQ(read_text_file(path), "x123abc");
+}
+
 TEST(FileWriter, WritesPiecesOfAnySize) {
   const TemporaryDirectory folder;
   std::string expected;

@@ -44,6 +44,9 @@ std::string problem_with(const std::string& file, std::string_view header, bool 
   if (header == "mpi.h" && file != "src/backend/mpi_comm.cpp") {
     return "MPI belongs into src/backend/mpi_comm.cpp";
   }
+  if (header.starts_with("curl/") && file != "src/weights/http_client.cpp") {
+    return "libcurl belongs into src/weights/http_client.cpp";
+  }
   // Each library of NVIDIA's but the runtime in one file of cuda/.
   constexpr std::array<std::array<std::string_view, 2>, 4> kOwners = {
       {{"cublas", "cuda/matmul_handles.h"},

@@ -158,8 +158,13 @@ void set_file_hook(FileHook hook) {
   state.active = static_cast<bool>(state.hook);
 }
 
-FileWriter::FileWriter(fs::path path) : path_(std::move(path)) {
-  descriptor_ = open_for_writing(path_, O_WRONLY | O_TRUNC, "cannot create");
+FileWriter::FileWriter(fs::path path, int64_t keep) : path_(std::move(path)), flushed_(keep) {
+  descriptor_ = open_for_writing(path_, O_WRONLY | (keep > 0 ? 0 : O_TRUNC), "cannot create");
+  if (keep == 0) return;
+  if (::ftruncate(descriptor_, keep) == 0 && ::lseek(descriptor_, 0, SEEK_END) == keep) return;
+  const int error_number = errno;
+  ::close(descriptor_);  // the destructor does not run
+  fail_at(path_, "cannot go on with the file", error_number);
 }
 
 FileWriter::~FileWriter() {
@@ -203,8 +208,6 @@ void FileWriter::close() {
     fail_at(path_, "close", errno);
   }
 }
-
-int64_t FileWriter::size() const { return flushed_ + static_cast<int64_t>(buffer_.size()); }
 
 FileAppender::FileAppender(fs::path path) : path_(std::move(path)) {
   descriptor_ = open_for_writing(path_, O_RDWR | O_APPEND, "cannot open for appending");

@@ -39,7 +39,9 @@ void set_file_hook(FileHook hook);
 // All failures throw Error{disk} with the path. The destructor closes silently: call close().
 class FileWriter {
  public:
-  explicit FileWriter(fs::path path);
+  // Keeps the first `keep` bytes of the file that is there, which must have them, and goes on
+  // behind them.
+  explicit FileWriter(fs::path path, int64_t keep = 0);
   ~FileWriter();
   FileWriter(const FileWriter&) = delete;
   FileWriter& operator=(const FileWriter&) = delete;
@@ -48,9 +50,10 @@ class FileWriter {
   void write(std::string_view text) { write(as_bytes(text)); }
   void write_at(int64_t offset, Bytes bytes);  // flushes first
   void flush();
-  void sync();           // flush + fsync
-  void close();          // flush + close, checked
-  int64_t size() const;  // bytes written so far, buffered ones included
+  void sync();   // flush + fsync
+  void close();  // flush + close, checked
+  // Bytes of the file so far, buffered ones included.
+  int64_t size() const { return flushed_ + static_cast<int64_t>(buffer_.size()); }
   const fs::path& path() const { return path_; }
 
  private:

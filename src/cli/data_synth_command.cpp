@@ -18,11 +18,13 @@ namespace {
 struct SynthCommand {
   SynthOptions options;
   std::string directory;
-  bool json = false;
+  bool force = false, json = false;
 };
 
 void synth(SynthCommand& command) {
   command.options.directory = command.directory;
+  require_no_files(command.directory, {"stories.jsonl", "messages.tsv", "instructions.json"},
+                   command.force);
   Progress progress;
   command.options.progress = [&](std::string_view part, int64_t done, int64_t total) {
     progress.show(fmt::format("writing {} | {}/{}", part, with_commas(done), with_commas(total)));
@@ -58,6 +60,7 @@ void add_data_synth_command(CLI::App& app) {
   synth_app->add_option("-o,--out", command->directory, "folder for the three files")
       ->required()
       ->type_name("DIR");
+  synth_app->add_flag("--force", command->force, "replace the corpus that is in the folder");
   synth_app->add_option("--stories", options.stories, "number of stories")
       ->check(CLI::Range(int64_t{0}, kSynthMaxStories))
       ->type_name("N");

@@ -72,7 +72,7 @@ struct TrainOptions {
   std::string directory, text_key = "text", pattern = "gpt2";
   int64_t vocab_size = 0, min_frequency = 1;
   int threads = 0;
-  bool json = false;
+  bool force = false, json = false;
 };
 
 // Each document of a JSONL file is a text of its own, any other file is one text.
@@ -108,6 +108,8 @@ void train(const TrainOptions& options) {
     training.special_tokens.insert(training.special_tokens.begin(), std::string(kEndOfText));
   }
   train_bpe(WordTable(), training);  // refuses wrong options before the text is read
+  require_no_files(options.directory, {"tokenizer.json", "vocab.json", "merges.txt"},
+                   options.force);
 
   const Stopwatch total;
   Progress progress(!options.json);
@@ -238,6 +240,7 @@ void add_train(CLI::App& app) {
   command->add_option("-o,--out", options->directory, "folder for the tokenizer's files")
       ->required()
       ->type_name("DIR");
+  command->add_flag("--force", options->force, "replace the tokenizer that is in the folder");
   command
       ->add_option("--pattern", options->pattern,
                    "how text is cut into words: gpt2, cl100k or llama3")

@@ -1,7 +1,9 @@
 #include "text/tokenizer.h"
 
+#include <optional>
 #include <system_error>
 
+#include "base/downloads.h"
 #include "base/error.h"
 #include "text/tokenizer_json.h"
 
@@ -65,16 +67,18 @@ std::unique_ptr<Tokenizer> open_tokenizer(const std::string& spec, const fs::pat
   if (spec == "bytes") return make_byte_tokenizer();
   if (spec == "gpt2" && !tokenizer_dir.empty()) return load_tokenizer(tokenizer_dir);
   if (!spec.empty() && is_there(spec)) return load_tokenizer(spec);
+  const std::optional<fs::path> downloaded = downloaded_model_folder(spec);
+  if (downloaded && is_there(*downloaded)) return load_tokenizer(*downloaded);
   if (spec == "gpt2") {
     fail_usage("--tokenizer", "the files of gpt2 are not given",
-               "--tokenizer-dir DIR with vocab.json and merges.txt");
+               "--tokenizer-dir DIR with vocab.json and merges.txt, or `llm download gpt2`");
   }
   if (spec == "chars") {
     fail_usage("--tokenizer", "`chars` is made from a text",
                "prepare data with it, then give the dataset's folder");
   }
   fail_usage("--tokenizer", fmt::format("there is no '{}'", spec),
-             "a folder with a tokenizer, gpt2, bytes or chars");
+             "a folder with a tokenizer, a downloaded model, gpt2, bytes or chars");
 }
 
 }  // namespace llm

@@ -70,8 +70,9 @@ std::unique_ptr<Tokenizer> make_char_tokenizer(const std::vector<std::string>& c
 
 // From a folder (tokenizer.json, else vocab.json + merges.txt). Throws Error{input}.
 std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& directory);
-// What the option --tokenizer takes: a folder, or `bytes`, or `gpt2` (its files in tokenizer_dir).
-// `chars` depends on a text and is made by the caller. Throws Error{usage} with the choices.
+// What the option --tokenizer takes: a folder, or `bytes`, or `gpt2` (its files in tokenizer_dir),
+// or the name of a downloaded model. `chars` depends on a text and is made by the caller. Throws
+// Error{usage} with the choices.
 std::unique_ptr<Tokenizer> open_tokenizer(const std::string& spec, const fs::path& tokenizer_dir);
 
 // Tokenizer::encode_parallel into a new vector.

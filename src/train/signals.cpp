@@ -5,6 +5,8 @@
 
 #include <array>
 #include <atomic>
+#include <cstring>
+#include <utility>
 
 namespace llm {
 namespace {
@@ -15,18 +17,23 @@ std::atomic<int> received{0};
 static_assert(std::atomic<int>::is_always_lock_free, "needed in a signal handler");
 
 std::array<struct sigaction, kSignals.size()> previous;
+std::atomic<const char*> text{""};
 
 void handle(int signal_number) {
   int none = 0;
   if (!received.compare_exchange_strong(none, signal_number)) _exit(128 + signal_number);
-  constexpr char kMessage[] = "\nstopping after this step and saving; once more ends at once\n";
-  if (write(STDERR_FILENO, kMessage, sizeof kMessage - 1) < 0) return;  // nothing can be done here
+  const char* message = text;
+  for (const auto& [part, size] :
+       {std::pair<const char*, size_t>{"\n", 1}, {message, std::strlen(message)}, {"\n", 1}}) {
+    if (write(STDERR_FILENO, part, size) < 0) return;  // nothing can be done here
+  }
 }
 
 }  // namespace
 
-StopSignals::StopSignals() {
+StopSignals::StopSignals(const char* message) {
   received = 0;
+  text = message;
   struct sigaction action = {};
   action.sa_handler = handle;
   action.sa_flags = SA_RESTART;

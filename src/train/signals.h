@@ -6,7 +6,9 @@ namespace llm {
 // While it exists, the first such signal is remembered and a second one ends the process at once.
 class StopSignals {
  public:
-  StopSignals();
+  // message: what the first signal prints; lives as long as the object.
+  explicit StopSignals(
+      const char* message = "stopping after this step and saving; once more ends at once");
   ~StopSignals();
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;

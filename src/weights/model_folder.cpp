@@ -7,6 +7,7 @@
 #include <set>
 
 #include "backend/plan_backend.h"
+#include "base/downloads.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "weights/safetensors.h"
@@ -300,20 +301,24 @@ std::unique_ptr<Tokenizer> read_model_tokenizer(const fs::path& directory) {
 fs::path resolve_model_folder(const std::string& model) {
   const fs::path directory = model;
   if (has_weights(directory)) return directory;
-  if (!fs::is_directory(directory)) {
-    fail_input(model, "no such folder",
-               "MODEL is a model folder, a run folder or a checkpoint folder");
-  }
-  if (const auto checkpoint = newest_checkpoint(directory)) {
+  const bool is_folder = fs::is_directory(directory);
+  if (const auto checkpoint = is_folder ? newest_checkpoint(directory) : std::nullopt) {
     log_warning(
         fmt::format("{} has no weights of its own yet; using {}", model, checkpoint->string()));
     return *checkpoint;
   }
+  const std::optional<fs::path> downloaded = downloaded_model_folder(model);
+  if (downloaded && has_weights(*downloaded)) return *downloaded;
+  if (downloaded && fs::exists(*downloaded)) {
+    fail_input(model, fmt::format("its download to {} is not complete", downloaded->string()),
+               fmt::format("`llm download {}` goes on with it", model));
+  }
   fail_input(model,
-             fmt::format("no model: neither {} and {}, nor a whole checkpoint under "
-                         "checkpoints/",
-                         kConfigFile, kWeightsFile),
-             "MODEL is a model folder, a run folder or a checkpoint folder");
+             is_folder ? fmt::format("no model: neither {} and {}, nor a whole checkpoint under "
+                                     "checkpoints/",
+                                     kConfigFile, kWeightsFile)
+                       : "neither a folder nor a downloaded model",
+             hint_to_download(model));
 }
 
 }  // namespace llm

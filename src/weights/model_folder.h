@@ -34,8 +34,9 @@ std::unique_ptr<Gpt> load_model(Backend& backend, const fs::path& directory,
 std::unique_ptr<Tokenizer> read_model_tokenizer(const fs::path& directory);
 
 // The folder that an option MODEL means: a model folder, a run folder (its root weights, or the
-// newest good checkpoint with a warning while a run has no root weights yet), or a checkpoint
-// folder. Throws Error{input} saying what was looked for.
+// newest good checkpoint with a warning while a run has no root weights yet), a checkpoint folder,
+// or, where there is no folder with a model of that name, the name of a downloaded model. Throws
+// Error{input} saying what was looked for and, if it is a name, which command brings it.
 fs::path resolve_model_folder(const std::string& model);
 
 }  // namespace llm

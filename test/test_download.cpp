@@ -1,0 +1,306 @@
+// A whole model from a hub into a folder.
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <fstream>
+
+#include "base/json.h"
+#include "support/expect_error.h"
+#include "support/fake_hub.h"
+#include "support/temporary_directory.h"
+#include "weights/download.h"
+
+namespace llm {
+namespace {
+
+using test::expect_error;
+using test::FakeHub;
+using test::ServedReply;
+using test::ServedRequest;
+
+bool is_storage(const ServedRequest& request) { return request.path.starts_with("/storage/"); }
+
+std::string index_text(const std::vector<std::string>& shards) {
+  Json json;
+  json["metadata"]["total_size"] = 1;
+  for (size_t i = 0; i < shards.size(); ++i) {
+    json["weight_map"]["tensor" + std::to_string(i)] = shards[i];
+  }
+  return json.dump();
+}
+
+class DownloadTest : public testing::Test {
+ protected:
+  void SetUp() override { setenv("no_proxy", "127.0.0.1", 1); }
+
+  DownloadOptions options() const {
+    DownloadOptions options;
+    options.model = "gpt2";
+    options.folder = folder_;
+    options.hub.endpoint = server_.url();
+    options.hub.retries = 2;
+    options.hub.retry_delay = 0.001;
+    return options;
+  }
+  DownloadSummary download() { return download_model(options()); }
+  void expect_whole(const std::vector<std::string>& names = {"config.json", "tokenizer.json",
+                                                             "model.safetensors"}) {
+    for (const std::string& name : names) {
+      EXPECT_TRUE(read_text_file(folder_ / name) == server_.bytes_of(name)) << name;
+    }
+    EXPECT_EQ(parts(), 0);
+  }
+  int parts() const {
+    int count = 0;
+    for (const auto& entry : fs::directory_iterator(folder_)) {
+      count += entry.path().extension() == ".part";
+    }
+    return count;
+  }
+  void damage(const std::string& name) { std::ofstream(folder_ / name) << "damaged"; }
+
+  FakeHub server_;
+  test::TemporaryDirectory home_;
+  const fs::path folder_ = home_ / "models/gpt2";
+};
+
+TEST_F(DownloadTest, BringsAllFiles) {
+  server_.set_file("merges.txt", {.bytes = "#version\n"});
+  server_.set_file("README.md", {.bytes = "not needed"});
+  const DownloadSummary summary = download();
+  expect_whole({"config.json", "tokenizer.json", "merges.txt", "model.safetensors"});
+  EXPECT_FALSE(fs::exists(folder_ / "README.md"));
+  EXPECT_FALSE(fs::exists(folder_ / ".lock"));
+  EXPECT_EQ(summary.files, 4);
+  EXPECT_EQ(summary.fetched_files, 4);
+  EXPECT_EQ(summary.bytes, summary.fetched_bytes);
+  EXPECT_EQ(summary.commit, server_.commit);
+  const Json record = read_json_file(folder_ / "download.json");
+  EXPECT_EQ(record["repository"], "openai-community/gpt2");
+  EXPECT_EQ(record["files"]["model.safetensors"]["bytes"], 100'000);
+}
+
+TEST_F(DownloadTest, WhatIsThereIsNotFetchedAgain) {
+  download();
+  server_.hub().forget_requests();
+  server_.storage().forget_requests();
+  const DownloadSummary again = download();
+  EXPECT_EQ(again.files, 3);
+  EXPECT_EQ(again.fetched_files, 0);
+  for (const ServedRequest& request : server_.hub().requests()) EXPECT_EQ(request.method, "HEAD");
+  EXPECT_TRUE(server_.storage().requests().empty());
+  damage("tokenizer.json");
+  EXPECT_EQ(download().fetched_files, 1);
+  expect_whole();
+}
+
+TEST_F(DownloadTest, GoesOnAfterAnInterruption) {
+  server_.change_replies([](const ServedRequest& request, ServedReply& reply) {
+    if (!is_storage(request)) return;
+    if (request.header("range").empty()) {
+      reply.cut_after = 40'000;
+    } else {
+      reply = {}, reply.status = 503;
+    }
+  });
+  expect_error(ErrorKind::device, "the server answers 503", [&] { download(); });
+  EXPECT_TRUE(fs::exists(folder_ / "config.json"));
+  EXPECT_FALSE(fs::exists(folder_ / "model.safetensors"));
+  EXPECT_EQ(parts(), 1);
+  server_.change_replies({});
+  server_.storage().forget_requests();
+  EXPECT_EQ(download().fetched_bytes, 60'000);
+  ASSERT_EQ(server_.storage().requests().size(), 1u);
+  EXPECT_EQ(server_.storage().requests()[0].header("range"), "bytes=40000-");
+  expect_whole();
+}
+
+TEST_F(DownloadTest, StopsAndGoesOn) {
+  server_.change_replies([](const ServedRequest& request, ServedReply& reply) {
+    if (is_storage(request)) reply.cut_after = 40'000, reply.stall_seconds = 20;
+  });
+  DownloadOptions stopped = options();
+  stopped.hub.stop = [&] { return !server_.storage().requests().empty(); };
+  expect_error(ErrorKind::preempted, "stopped", [&] { download_model(stopped); });
+  server_.change_replies({});
+  download();
+  expect_whole();
+}
+
+TEST_F(DownloadTest, AFileThatChangedMeanwhileStartsAnew) {
+  server_.change_replies([](const ServedRequest& request, ServedReply& reply) {
+    if (!is_storage(request)) return;
+    reply.cut_after = 40'000;
+    if (!request.header("range").empty()) reply = {}, reply.status = 503;
+  });
+  expect_error(ErrorKind::device, "503", [&] { download(); });
+  server_.change_replies({});
+  server_.storage().forget_requests();
+  server_.set_file("model.safetensors", {.bytes = test::noise(100'000, 2), .large = true});
+  download();
+  EXPECT_EQ(server_.storage().requests()[0].header("range"), "");
+  expect_whole();
+}
+
+TEST_F(DownloadTest, ADamagedPartIsFetchedAnew) {
+  download();
+  const std::string name = "model.safetensors";
+  const std::string hash =
+      read_json_file(folder_ / "download.json")["files"][name]["sha256"].get<std::string>();
+  fs::remove(folder_ / name);
+  std::ofstream(folder_ / (name + "." + hash + ".part")) << std::string(1'000, 'x');
+  EXPECT_EQ(download().fetched_bytes, 99'000 + 100'000);
+  expect_whole();
+}
+
+TEST_F(DownloadTest, WrongHashes) {
+  server_.set_file("model.safetensors",
+                   {.bytes = test::noise(1'000), .large = true, .etag = std::string(64, 'a')});
+  expect_error(ErrorKind::input, "has not the sha256 hash aaaa", [&] { download(); });
+  EXPECT_FALSE(fs::exists(folder_ / "model.safetensors"));
+  EXPECT_EQ(parts(), 0);
+  server_.set_file("config.json", {.bytes = "{}", .etag = std::string(40, 'b')});
+  fs::remove_all(folder_);
+  expect_error(ErrorKind::input, "has not the git_blob hash bbbb", [&] { download(); });
+  EXPECT_FALSE(fs::exists(folder_ / "config.json"));
+}
+
+TEST_F(DownloadTest, WrongSizes) {
+  server_.set_file("model.safetensors", {.bytes = test::noise(1'000), .large = true, .size = 999});
+  expect_error(ErrorKind::input, "1,000 bytes, the repository says 999", [&] { download(); });
+  EXPECT_FALSE(fs::exists(folder_ / "model.safetensors"));
+  server_.set_file("model.safetensors",
+                   {.bytes = test::noise(1'000), .large = true, .size = 1 << 30});
+  expect_error(ErrorKind::input, "1,000 bytes, the repository says 1,073,741,824",
+               [&] { download(); });
+  server_.set_file("model.safetensors",
+                   {.bytes = test::noise(1'000), .large = true, .size = int64_t{1} << 50});
+  expect_error(ErrorKind::disk, "are free on this disk", [&] { download(); });
+}
+
+TEST_F(DownloadTest, WithoutHashesTheFormIsChecked) {
+  server_.change_replies([](const ServedRequest& request, ServedReply& reply) {
+    if (reply.status == 200) reply.headers.clear();
+    const bool weights = request.path.ends_with("/model.safetensors");
+    if (weights) reply = {}, reply.body = "<html>please log in to this network</html>";
+  });
+  expect_error(ErrorKind::input, "model.safetensors", [&] { download(); });
+  EXPECT_FALSE(fs::exists(folder_ / "model.safetensors"));
+}
+
+TEST_F(DownloadTest, Shards) {
+  const std::vector<std::string> shards = {"model-00001-of-00002.safetensors",
+                                           "model-00002-of-00002.safetensors"};
+  server_.remove_file("model.safetensors");
+  server_.set_file("model.safetensors.index.json",
+                   {.bytes = index_text({shards[1], shards[0], shards[1]})});
+  server_.set_file(shards[0], {.bytes = test::noise(5'000, 3), .large = true});
+  expect_error(ErrorKind::input, "names model-00002-of-00002.safetensors, which is not there",
+               [&] { download(); });
+  server_.set_file(shards[1], {.bytes = test::noise(6'000, 4), .large = true});
+  EXPECT_EQ(download().files, 4);
+  expect_whole({"config.json", shards[0], shards[1], "model.safetensors.index.json"});
+  EXPECT_EQ(download().fetched_files, 0);
+}
+
+TEST_F(DownloadTest, HostileNamesInTheIndex) {
+  server_.remove_file("model.safetensors");
+  for (const char* name :
+       {"../evil.safetensors", "/etc/evil.safetensors", "a/b.safetensors", "..", "",
+        ".hidden.safetensors", "config.json", "run.sh", "a\\b.safetensors", "a\nb.safetensors",
+        "a%2fb.safetensors", "x?.safetensors", "x.safetensors/"}) {
+    server_.set_file("model.safetensors.index.json", {.bytes = index_text({name})});
+    expect_error(ErrorKind::input, "no file name of a shard", [&] { download(); });
+  }
+  EXPECT_FALSE(fs::exists(folder_.parent_path()));
+}
+
+TEST(ShardsOfIndex, RefusesWhatIsNoIndex) {
+  for (const char* text : {"", "[]", "{}", "{\"weight_map\": 1}", "{\"weight_map\": {}}",
+                           "{\"weight_map\": {\"a\": 1}}", "{\"weight_map\": {\"a\": null}}"}) {
+    expect_error(ErrorKind::input, "index", [&] { shards_of_index(text, "index"); });
+  }
+  EXPECT_EQ(shards_of_index(index_text({"b.safetensors", "a.safetensors", "b.safetensors"}), ""),
+            (std::vector<std::string>{"a.safetensors", "b.safetensors"}));
+}
+
+TEST_F(DownloadTest, WithoutSafetensorsItSaysWhatThereIs) {
+  server_.remove_file("model.safetensors");
+  server_.set_file("pytorch_model.bin", {.bytes = "x", .large = true});
+  expect_error(ErrorKind::input, "no weights in safetensors; it has pytorch_model.bin",
+               [&] { download(); });
+  EXPECT_FALSE(fs::exists(folder_)) << "nothing is left of a download that could not begin";
+}
+
+TEST_F(DownloadTest, FilesOfOthersAreNotReplacedUnasked) {
+  fs::create_directories(folder_);
+  damage("model.safetensors");
+  expect_error(ErrorKind::usage, "--force", [&] { download(); });
+  EXPECT_EQ(read_text_file(folder_ / "model.safetensors"), "damaged");
+  EXPECT_FALSE(fs::exists(folder_ / "config.json"));
+  DownloadOptions forcing = options();
+  forcing.force = true;
+  download_model(forcing);
+  expect_whole();
+  server_.repository = "somebody/other";
+  server_.set_file("config.json", {.bytes = "{\"another\": 1}"});
+  DownloadOptions other = options();
+  other.model = "somebody/other";
+  expect_error(ErrorKind::usage, "--force", [&] { download_model(other); });
+}
+
+TEST_F(DownloadTest, ANewVersionReplacesTheOldOneAtOnce) {
+  download();
+  server_.commit = std::string(40, 'd');
+  server_.set_file("config.json", {.bytes = "{\"model_type\": \"new\"}"});
+  server_.set_file("model.safetensors", {.bytes = test::noise(50'000, 5), .large = true});
+  server_.change_replies([](const ServedRequest& request, ServedReply& reply) {
+    if (is_storage(request)) reply = {}, reply.status = 500;
+  });
+  expect_error(ErrorKind::device, "500", [&] { download(); });
+  EXPECT_EQ(read_text_file(folder_ / "config.json"), "{\"model_type\": \"other\"}")
+      << "the old model is whole until the new one is";
+  server_.change_replies({});
+  download();
+  expect_whole();
+}
+
+TEST_F(DownloadTest, CommitsThatDifferAreNoticed) {
+  server_.change_replies([](const ServedRequest& request, ServedReply& reply) {
+    if (!request.path.ends_with("/model.safetensors")) return;
+    for (auto& [name, value] : reply.headers) {
+      if (name == "X-Repo-Commit") value = std::string(40, 'e');
+    }
+  });
+  expect_error(ErrorKind::input, "was changed while its files were looked up", [&] { download(); });
+}
+
+TEST_F(DownloadTest, OneAtATime) {
+  fs::create_directories(folder_);
+  const DirectoryLock lock(folder_);
+  expect_error(ErrorKind::usage, "in use by another process", [&] { download(); });
+}
+
+TEST_F(DownloadTest, AFullDiskLeavesNoHalfFile) {
+  for (int failing = 1; failing <= 12; ++failing) {
+    set_file_hook([failing](int64_t number, FileOperation, const fs::path& path) {
+      if (number == failing) fail_disk(path.string(), "write", ENOSPC);
+    });
+    try {
+      download();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::disk) << error.what();
+    }
+    set_file_hook({});
+    for (const char* name : {"config.json", "tokenizer.json", "model.safetensors"}) {
+      if (!fs::exists(folder_ / name)) continue;
+      EXPECT_TRUE(read_text_file(folder_ / name) == server_.bytes_of(name)) << name << failing;
+    }
+    download();
+    expect_whole();
+    fs::remove_all(folder_);
+  }
+}
+
+}  // namespace
+}  // namespace llm
