@@ -104,7 +104,7 @@ def main():
             ours, theirs = [], []
             for _ in rounds:  # in turn, so that both see the same machine
                 ours.append(run_llm(llm, "train", *files, "--vocab-size", VOCAB_SIZE, "-o", folder / "t",
-                                    "--threads", threads, "--json")["seconds"])
+                                    "--force", "--threads", threads, "--json")["seconds"])
                 trained = run_hugging_face(threads, what="train", files=files)
                 theirs.append(trained["seconds"])
             rows.append((f"train {VOCAB_SIZE}", threads, len(text), min(ours), min(theirs)))

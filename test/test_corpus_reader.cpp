@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "base/hash.h"
+#include "base/rng.h"
 #include "data/corpus_reader.h"
 #include "support/dataset_files.h"
 #include "support/expect_error.h"
@@ -125,12 +126,33 @@ TEST(ReadText, RefusesOtherFormats) {
                                                         {"PK\x03\x04rest"s, "zip"},
                                                         {"PAR1...."s, "Parquet"},
                                                         {"%PDF-1.7"s, "PDF"},
-                                                        {"\x28\xB5\x2F\xFD...."s, "Zstandard"}}) {
+                                                        {"\x28\xB5\x2F\xFD...."s, "Zstandard"},
+                                                        {"\x7F\x45LF\2\1\1\0"s, "program"},
+                                                        {"\x89PNG\r\n"s, "image"},
+                                                        {std::string(100, '\0'), "binary"}}) {
     const std::string file = bytes;
     expect_error(ErrorKind::input, part,
                  [&] { documents_of(*read_text_documents(source_of(file), "f.txt")); });
     expect_error(ErrorKind::input, part, [&] { jsonl(file, "text", 1000); });
   }
+}
+
+TEST(ReadText, BinaryFilesAreKnownByTheirControlCharacters) {
+  const Random random(3, 0);
+  std::string noise(10'000, '\0');
+  for (size_t i = 0; i < noise.size(); ++i) noise[i] = static_cast<char>(random.bits32(i));
+  const std::string text(10'000, 'a');
+  const auto read = [](const std::string& bytes) {
+    return documents_of(*read_text_documents(source_of(bytes), "f.txt")).size();
+  };
+  expect_error(ErrorKind::input, "is a binary file, not text", [&] { read(noise); });
+  expect_error(ErrorKind::input, "is a binary file, not text", [&] { read(text + noise + noise); });
+  // Text with a few of them, or with those that old files and terminals use, stays text.
+  EXPECT_GT(read(text + std::string(31, '\0')), 0u);
+  EXPECT_GT(read(text + std::string(399, '\1')), 0u);
+  EXPECT_GT(read(std::string(10'000, '\t') + std::string(100, '\f') + std::string(100, '\x1b')),
+            0u);
+  EXPECT_GT(read(std::string(10'000, '\xE4')), 0u);  // Latin-1: invalid bytes have their own option
 }
 
 class CorpusFilesTest : public testing::Test {

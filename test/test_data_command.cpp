@@ -108,6 +108,12 @@ TEST_F(DataCommandTest, WritesTheSyntheticCorpus) {
   ASSERT_EQ(prepared.exit_code, 0) << prepared.err;
   EXPECT_EQ(last_line(prepared.out)["removed"]["duplicates"]["documents"], 0);
   expect_exit(2, "--stories", {"synth", "-o", "s", "--stories", "-5"});
+  const std::vector<std::string> again = {
+      "synth", "-o", "s", "--stories", "1", "--messages", "1", "--instructions", "1"};
+  expect_exit(2, "stories.jsonl: is there already", again);
+  std::vector<std::string> forced = again;
+  forced.push_back("--force");
+  EXPECT_EQ(run(forced).exit_code, 0);
 }
 
 TEST_F(DataCommandTest, HelpHasAnExample) {

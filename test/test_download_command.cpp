@@ -55,8 +55,10 @@ TEST_F(DownloadCommand, ThenTheModelIsKnownByName) {
   EXPECT_NE(result.err.find("neither tokenizer.json"), std::string::npos) << result.err;
 
   EXPECT_EQ(run({"inspect", "gpt2"}).exit_code, 0);
-  const ProcessResult text = run(test::with_words(
-      {}, "generate gpt2 -p a -n 4 --tokenizer bytes --temperature 0 --device cpu"));
+  // Its vocabulary has 31 tokens, so of the bytes only control characters fit.
+  const ProcessResult text = run({"generate", "gpt2", "-p", "\n", "-n", "4", "--tokenizer", "bytes",
+                                  "--temperature", "0", "--device", "cpu"});
+  EXPECT_EQ(text.exit_code, 0) << text.err;
   EXPECT_NE(text.err.find("decode"), std::string::npos) << text.err;
 }
 

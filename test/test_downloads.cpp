@@ -122,6 +122,7 @@ TEST_F(ModelsByName, AMissingOneNamesTheCommandThatBringsIt) {
   test::expect_error(ErrorKind::input, "MODEL is a model folder", resolve("my-model"));
   test::expect_error(ErrorKind::input, "MODEL is a model folder", resolve("runs/../mine"));
   fs::create_directories(place("gpt2-xl"));
+  write_file_atomically(place("gpt2-xl") / kDownloadRecord, "{}");
   test::expect_error(ErrorKind::input, "not complete (`llm download gpt2-xl` goes on with it)",
                      resolve("gpt2-xl"));
 }

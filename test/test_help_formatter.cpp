@@ -56,7 +56,7 @@ TEST(Help, FitsAHundredColumns) {
       {},           {"data"},          {"data", "prepare"},     {"data", "inspect"},
       {"plot"},     {"data", "synth"}, {"tokenizer"},           {"tokenizer", "train"},
       {"generate"}, {"pretrain"},      {"tokenizer", "encode"}, {"tokenizer", "decode"},
-      {"inspect"}};
+      {"inspect"},  {"download"}};
   for (std::vector<std::string> command : commands) {
     command.push_back("--help");
     const test::ProcessResult result = test::run_llm(command);

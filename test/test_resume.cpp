@@ -89,13 +89,17 @@ TEST_F(ResumeTest, StoppedByASignalAndResumedHasTheSameTensors) {
       "\"$@\" & child=$!; while [ ! -e " + (path_ / "log.jsonl").string() +
           " ]; do sleep 0.002; done; kill -TERM $child; wait $child",
       "bash", LLM_BINARY_PATH};
-  const std::vector<std::string> arguments = pretrain_arguments(data_, path_);
+  const std::vector<std::string> arguments = pretrain_arguments(data_, path_, {"--json"});
   command.insert(command.end(), arguments.begin(), arguments.end());
   const ProcessResult stopped = run_process(command, pretrain_environment());
   ASSERT_EQ(stopped.exit_code, 75) << stopped.err;
   EXPECT_NE(stopped.err.find("stopping after this step"), std::string::npos) << stopped.err;
   EXPECT_NE(stopped.err.find("stopped by SIGTERM after step"), std::string::npos) << stopped.err;
   EXPECT_NE(stopped.err.find("--resume"), std::string::npos) << stopped.err;
+  const Json figures = parse_json(stopped.out, "stdout");
+  EXPECT_EQ(figures["stopped_by"], "SIGTERM");
+  EXPECT_GE(figures["steps"], 0);
+  EXPECT_LT(figures["steps"], 40);
   ASSERT_EQ(run(resume_arguments(path_)).exit_code, 0);
   EXPECT_EQ(manifest_of(path_, 40), manifest_of(straight_, 40));
 }

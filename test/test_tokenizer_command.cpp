@@ -61,8 +61,8 @@ TEST_F(TokenizerCommand, TrainsOnJsonLinesAndFolders) {
                         "{\"body\": \"one \\\"word\\\"\\nand one word\"}\n"
                         "{\"body\": \"and another word\"}\n");
   const auto hash = [&](std::vector<std::string> more) {
-    more.insert(more.begin(), {"tokenizer", "train", "--vocab-size", "265", "--json", "-o",
-                               (directory_ / "t").string()});
+    more.insert(more.begin(), {"tokenizer", "train", "--vocab-size", "265", "--json", "--force",
+                               "-o", (directory_ / "t").string()});
     const ProcessResult result = run_llm(more);
     EXPECT_EQ(result.exit_code, 0) << result.err;
     return Json::parse(result.out).at("hash").get<std::string>();
@@ -94,7 +94,11 @@ TEST_F(TokenizerCommand, WrongCallsExitWithTheRightCode) {
   write_file_atomically(directory_ / "t/tokenizer.json", "{");
   EXPECT_EQ(use({"encode", "a"}).exit_code, 3);
   text_ = directory_ / "text.txt";
-  ASSERT_EQ(train({"--vocab-size", "260"}).exit_code, 0);
+  const ProcessResult refused = train({"--vocab-size", "260"});
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_NE(refused.err.find("tokenizer.json: is there already"), std::string::npos) << refused.err;
+  EXPECT_EQ(read_text_file(directory_ / "t/tokenizer.json"), "{");
+  ASSERT_EQ(train({"--vocab-size", "260", "--force"}).exit_code, 0);
   EXPECT_EQ(use({"decode", "260"}).exit_code, 2);
   EXPECT_EQ(use({"decode", "-1"}).exit_code, 2);
   EXPECT_EQ(use({"decode", "1x"}).exit_code, 2);

@@ -8,6 +8,9 @@
 
 namespace llm {
 
+// Says in the folder of a download what it holds; there from the beginning on.
+inline constexpr const char* kDownloadRecord = "download.json";
+
 // NAME or OWNER/NAME: letters, digits, '-', '_' and '.', no part starting with '.' or '-'.
 bool is_model_name(const std::string& name);
 

@@ -21,7 +21,10 @@ void add_model_options(CLI::App& command, PretrainArguments& a) {
           fmt::format("a preset ({}), a config.json or a model folder, for its shape [gpt2]",
                       fmt::join(model_preset_names(), ", ")))
       ->group(group);
-  command.add_option("--init", a.init, "`random`, or a model folder to start from [random]")
+  command
+      .add_option("--init", a.init,
+                  "`random`, or what to start from: a model folder, or the name of a downloaded "
+                  "model [random]")
       ->group(group);
   command.add_option("--layers", a.layers, "number of blocks")->group(group);
   command.add_option("--heads", a.heads, "attention heads; divides the channels")->group(group);

@@ -44,8 +44,13 @@ void pretrain(const PretrainArguments& arguments) {
   require_memory(plan, *backend, objective, setup.job.run.options);  // before all data is read
   if (speaks) verify_data(setup);
   if (speaks) announce(setup, plan, *backend, *comm);
-  const TrainSummary summary = run_pretraining(setup.job, *backend, *comm);
-  if (speaks) print_summary(setup, summary, plan, *backend, arguments.json);
+  try {
+    const TrainSummary summary = run_pretraining(setup.job, *backend, *comm);
+    if (speaks) print_summary(setup, summary, plan, *backend, arguments.json);
+  } catch (const PreemptedRun& run) {
+    if (speaks && arguments.json) print_preempted(setup, run, plan, *backend);
+    throw;
+  }
 }
 
 }  // namespace

@@ -75,6 +75,32 @@ std::string model_text(const ModelConfig& config) {
 
 Json finite_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
+int64_t peak_bytes(const Backend& backend) {
+  return backend.is_host() ? peak_resident_bytes() : backend.peak_memory();
+}
+
+Json summary_json(const PretrainSetup& setup, const TrainSummary& summary, const MemoryPlan& plan,
+                  const Backend& backend) {
+  const bool evaluated = summary.best_step >= 0;
+  Json result;
+  result["run"] = setup.job.folder.string();
+  result["steps"] = summary.steps;
+  result["tokens"] = summary.tokens;
+  result["train_loss"] = finite_or_null(summary.train_loss);
+  result["val_loss"] = evaluated ? finite_or_null(summary.val_loss) : Json(nullptr);
+  result["best_val_loss"] = evaluated ? finite_or_null(summary.best_val_loss) : Json(nullptr);
+  result["best_step"] = evaluated ? Json(summary.best_step) : Json(nullptr);
+  result["skipped"] = summary.skipped;
+  result["tokens_per_second"] = summary.tokens_per_second;
+  result["seconds"] = summary.seconds;
+  result["parameters"] = parameter_count(setup.job.run.options.model);
+  result["peak_memory_bytes"] = peak_bytes(backend);
+  result["planned_memory_bytes"] = plan.total();
+  if (!backend.is_host())
+    result["process_memory_bytes"] = peak_bytes(backend) + backend.foreign_memory();
+  return result;
+}
+
 }  // namespace
 
 void announce(const PretrainSetup& setup, const MemoryPlan& plan, const Backend& backend,
@@ -140,25 +166,16 @@ void print_summary(const PretrainSetup& setup, const TrainSummary& summary, cons
     fmt::print(", val loss {:.4f}, best {:.4f} at step {}", summary.val_loss, summary.best_val_loss,
                summary.best_step);
   }
-  const int64_t peak = backend.is_host() ? peak_resident_bytes() : backend.peak_memory();
-  fmt::print("\npeak memory {}, planned {}\n", format_bytes(peak), format_bytes(plan.total()));
+  fmt::print("\npeak memory {}, planned {}\n", format_bytes(peak_bytes(backend)),
+             format_bytes(plan.total()));
   if (summary.skipped > 0) fmt::print("{} steps were skipped, see log.jsonl\n", summary.skipped);
-  if (!json) return;
-  Json result;
-  result["run"] = run;
-  result["steps"] = summary.steps;
-  result["tokens"] = summary.tokens;
-  result["train_loss"] = finite_or_null(summary.train_loss);
-  result["val_loss"] = evaluated ? finite_or_null(summary.val_loss) : Json(nullptr);
-  result["best_val_loss"] = evaluated ? finite_or_null(summary.best_val_loss) : Json(nullptr);
-  result["best_step"] = evaluated ? Json(summary.best_step) : Json(nullptr);
-  result["skipped"] = summary.skipped;
-  result["tokens_per_second"] = summary.tokens_per_second;
-  result["seconds"] = summary.seconds;
-  result["parameters"] = parameter_count(setup.job.run.options.model);
-  result["peak_memory_bytes"] = peak;
-  result["planned_memory_bytes"] = plan.total();
-  if (!backend.is_host()) result["process_memory_bytes"] = peak + backend.foreign_memory();
+  if (json) fmt::print("{}\n", to_line(summary_json(setup, summary, plan, backend)));
+}
+
+void print_preempted(const PretrainSetup& setup, const PreemptedRun& run, const MemoryPlan& plan,
+                     const Backend& backend) {
+  Json result = summary_json(setup, run.summary(), plan, backend);
+  result["stopped_by"] = run.stopped_by();
   fmt::print("{}\n", to_line(result));
 }
 

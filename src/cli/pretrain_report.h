@@ -21,4 +21,8 @@ void print_dry_run(const PretrainSetup& setup, const MemoryPlan& plan, Backend& 
 void print_summary(const PretrainSetup& setup, const TrainSummary& summary, const MemoryPlan& plan,
                    const Backend& backend, bool json);
 
+// The line of --json for a run that a signal stopped: the same keys and `stopped_by`.
+void print_preempted(const PretrainSetup& setup, const PreemptedRun& run, const MemoryPlan& plan,
+                     const Backend& backend);
+
 }  // namespace llm

@@ -79,6 +79,22 @@ void list_file(CorpusListing& listing, const std::string& input, CorpusFormat fo
   listing.files.push_back({input, name, format == CorpusFormat::jsonl});
 }
 
+// Control characters that no text has many of; programs, images and tensors do.
+void refuse_binary(std::string_view begin, const std::string& name) {
+  constexpr size_t kLooked = size_t{1} << 16, kMany = 32, kShare = 25;  // one in 25
+  const std::string_view looked = begin.substr(0, kLooked);
+  const auto count = static_cast<size_t>(std::count_if(looked.begin(), looked.end(), [](char c) {
+    return (c >= 0 && c < 7) || (c > 13 && c < 27) || (c > 27 && c < 32);
+  }));
+  if (count < kMany || count * kShare < looked.size()) return;
+  fail_input(name,
+             fmt::format("is a binary file, not text: {} of its first {} bytes are control "
+                         "characters",
+                         with_commas(static_cast<int64_t>(count)),
+                         with_commas(static_cast<int64_t>(looked.size()))),
+             "is it the right file? text is read as UTF-8");
+}
+
 // What a file that is no UTF-8 text looks like at its beginning.
 void refuse_other_formats(std::string_view begin, const std::string& name) {
   struct Signature {
@@ -97,11 +113,15 @@ void refuse_other_formats(std::string_view begin, const std::string& name) {
       {"BZh91AY&SY"sv, "is a bzip2 file, not text", kUnpack},
       {"PK\x03\x04"sv, "is a zip file, not text", kUnpack},
       {"PAR1"sv, "is a Parquet file, not text", "export its text column as JSONL"},
+      {"\x7F\x45LF"sv, "is a program, not text", "is it the right file?"},
+      {"\x89PNG"sv, "is an image, not text", "is it the right file?"},
+      {"\xFF\xD8\xFF"sv, "is an image, not text", "is it the right file?"},
       {"%PDF-"sv, "is a PDF file, not text", "convert it: pdftotext FILE"},
   };
   for (const Signature& signature : kSignatures) {
     if (begin.starts_with(signature.bytes)) fail_input(name, signature.what, signature.hint);
   }
+  refuse_binary(begin, name);
 }
 
 class TextReader final : public DocumentReader {

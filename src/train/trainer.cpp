@@ -52,6 +52,14 @@ Trainer::Trainer(const TrainerParts& parts, const TrainState& state, bool resume
 
 double Trainer::elapsed() const { return seconds_between(began_, Clock::now()); }
 
+PreemptedRun::PreemptedRun(const std::string& folder, const std::string& stopped_by,
+                           TrainSummary summary)
+    : Error(ErrorKind::preempted, folder,
+            fmt::format("stopped by {} after step {}, which is saved", stopped_by, summary.steps),
+            "run the same command with --resume to continue"),
+      stopped_by_(stopped_by),
+      summary_(summary) {}
+
 TrainSummary Trainer::run() {
   Comm& comm = parts_.workspace.comm;
   began_ = Clock::now();
@@ -70,7 +78,10 @@ TrainSummary Trainer::run() {
   train();
   if (writes()) log_.sync();
   progress_.finish();
+  return summary();
+}
 
+TrainSummary Trainer::summary() const {
   TrainSummary summary;
   summary.steps = state_.step;
   summary.tokens = state_.tokens;
@@ -217,10 +228,8 @@ void Trainer::pause(int64_t step, bool last, const char* stopped_by) {
 void Trainer::leave(const char* stopped_by) {
   if (writes()) log_.sync();
   progress_.finish();
-  throw Error(ErrorKind::preempted, parts_.folder.path().string(),
-              fmt::format("stopped by {} after step {}, which is saved",
-                          *stopped_by == 0 ? "another process" : stopped_by, state_.step),
-              "run the same command with --resume to continue");
+  throw PreemptedRun(parts_.folder.path().string(),
+                     *stopped_by == 0 ? "another process" : stopped_by, summary());
 }
 
 bool Trainer::stop_requested() {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "base/progress.h"
 #include "data/loader.h"
 #include "text/tokenizer.h"
@@ -48,6 +49,19 @@ struct TrainSummary {
   double seconds = 0;            // of this process
 };
 
+// What Trainer::run() throws after a stop request was served: how far it came.
+class PreemptedRun : public Error {
+ public:
+  PreemptedRun(const std::string& folder, const std::string& stopped_by, TrainSummary summary);
+
+  const std::string& stopped_by() const { return stopped_by_; }  // "SIGTERM", "another process"
+  const TrainSummary& summary() const { return summary_; }
+
+ private:
+  std::string stopped_by_;
+  TrainSummary summary_;
+};
+
 class Trainer {
  public:
   static constexpr int64_t kTrainLossSteps = 50;
@@ -56,7 +70,7 @@ class Trainer {
   // Not resumed: TrainState{} and initial weights. Resumed: what load_checkpoint() gave.
   Trainer(const TrainerParts& parts, const TrainState& state, bool resumed);
 
-  // Trains up to options.steps. Throws Error{preempted} after a stop request (StopSignals) was
+  // Trains up to options.steps. Throws PreemptedRun after a stop request (StopSignals) was
   // served, Error{numerics} after three steps in a row without a finite loss or on a spike with
   // --on-spike stop, Error{disk} if the last checkpoint cannot be saved.
   TrainSummary run();
@@ -77,7 +91,8 @@ class Trainer {
   void save_now(bool must_succeed);
   void save_and_log();
   bool stop_requested();
-  [[noreturn]] void leave(const char* stopped_by);  // what is done is saved: Error{preempted}
+  [[noreturn]] void leave(const char* stopped_by);  // what is done is saved: PreemptedRun
+  TrainSummary summary() const;
   void show_step(int64_t step, const StepResult& result, double rate);
   double elapsed() const;
   Json mixture() const;

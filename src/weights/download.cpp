@@ -25,7 +25,6 @@ namespace {
 
 constexpr const char* kWeightsFile = "model.safetensors";
 constexpr const char* kIndexFile = "model.safetensors.index.json";
-constexpr const char* kRecordFile = "download.json";
 constexpr const char* kRecordFormat = "llm download 1";
 constexpr std::array kSmallFiles = {"generation_config.json",
                                     "tokenizer.json",
@@ -71,6 +70,13 @@ bool is_shard_name(const std::string& name) {
            c == '_' || c == '.';
   });
   return plain && !name.starts_with('.') && name.ends_with(".safetensors") && name.size() <= 120;
+}
+
+// What the server sent must not steer a terminal.
+std::string printable(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return (c >= 0 && c < 32) || c == 127; }, '?');
+  return text;
 }
 
 const char* hash_name(HashKind kind) { return kind == HashKind::sha256 ? "sha256" : "git_blob"; }
@@ -183,7 +189,7 @@ class Download {
 
   // The folder was made by a download of this model.
   bool is_ours() const {
-    const fs::path record = folder_ / kRecordFile;
+    const fs::path record = folder_ / kDownloadRecord;
     if (!fs::exists(record)) return false;
     try {
       const Json json = read_json_file(record, kRecordLimits);
@@ -225,7 +231,7 @@ class Download {
       if (file.hash_kind != HashKind::none) entry[hash_name(file.hash_kind)] = file.hash;
     }
     const std::string text = to_pretty_text(json);
-    const fs::path path = folder_ / kRecordFile;
+    const fs::path path = folder_ / kDownloadRecord;
     if (fs::exists(path) && read_text_file(path) == text) return;
     write_file_atomically(path, text);
   }
@@ -276,7 +282,8 @@ class Download {
     try {
       read_model_config(folder_);
     } catch (const Error& error) {
-      log_warning(fmt::format("this program cannot read this model yet: {}", error.problem()));
+      log_warning(
+          fmt::format("this program cannot read this model yet: {}", printable(error.problem())));
     }
   }
 

@@ -309,7 +309,7 @@ fs::path resolve_model_folder(const std::string& model) {
   }
   const std::optional<fs::path> downloaded = downloaded_model_folder(model);
   if (downloaded && has_weights(*downloaded)) return *downloaded;
-  if (downloaded && fs::exists(*downloaded)) {
+  if (downloaded && fs::exists(*downloaded / kDownloadRecord)) {
     fail_input(model, fmt::format("its download to {} is not complete", downloaded->string()),
                fmt::format("`llm download {}` goes on with it", model));
   }
