@@ -55,25 +55,13 @@ TEST(FileWriter, WritesFrontToBackAndPatches) {
   EXPECT_EQ(content(folder / "f"), "01ab456789X");
   EXPECT_EQ(writer.size(), 11);
   writer.close();
+  FileWriter more(folder / "f", 4);
+  more.write("cd");
+  EXPECT_EQ(more.size(), 6);
+  more.close();
+  EXPECT_EQ(content(folder / "f"), "01abcd");
   FileWriter(folder / "f").close();
   EXPECT_EQ(content(folder / "f"), "");
-}
-
-TEST(FileWriter, GoesOnBehindWhatIsKept) {
-  const test::TemporaryDirectory folder;
-  const fs::path path = folder / "f";
-  {
-    FileWriter writer(path);
-    writer.write("0123456789");
-    writer.close();
-  }
-  FileWriter writer(path, 4);
-  EXPECT_EQ(writer.size(), 4);
-  writer.write("abc");
-  EXPECT_EQ(writer.size(), 7);
-  writer.write_at(0, as_bytes("x"));
-  writer.close();
-  EXPECT_EQ(read_text_file(path), "x123abc");
 }
 
 TEST(FileWriter, WritesPiecesOfAnySize) {
