@@ -16,18 +16,7 @@ using test::expect_error;
 using test::FakeHub;
 using test::ServedReply;
 using test::ServedRequest;
-
-class StringSink : public FileSink {
- public:
-  int64_t size() const override { return static_cast<int64_t>(bytes.size()); }
-  void restart() override { bytes.clear(), ++restarts; }
-  void write(Bytes more) override {
-    bytes.append(reinterpret_cast<const char*>(more.data()), more.size());
-  }
-
-  std::string bytes;
-  int restarts = 0;
-};
+using test::StringSink;
 
 bool is_weights(const ServedRequest& request) {
   return request.path.ends_with("/model.safetensors");
@@ -286,6 +275,22 @@ TEST_F(HubTest, PlainWebServersAreEnough) {
   EXPECT_EQ(config.commit, "");
 }
 
+TEST_F(HubTest, HashesCountInAnyFormOfEtag) {
+  const std::string hash = test::git_blob_hash(server_.bytes_of("config.json"));
+  std::string etag;
+  server_.change_replies([&](const ServedRequest&, ServedReply& reply) {
+    if (reply.status == 200) reply.headers = {{"ETag", etag}};
+  });
+  Hub hub(options());
+  for (const std::string& form : {hash, "\"" + hash + "\"", "W/\"" + hash + "\""}) {
+    etag = form;
+    EXPECT_EQ(hub.open("gpt2").hash, hash) << form;
+  }
+  etag = hash.substr(1);  // neither a hash nor quoted
+  EXPECT_EQ(hub.open("gpt2").hash_kind, HashKind::none);
+  EXPECT_EQ(hub.open("gpt2").etag, "");
+}
+
 TEST_F(HubTest, RefusalsSayWhatToDo) {
   Hub hub(options());
   const auto open = [&] { hub.open("gpt2"); };
@@ -356,7 +361,7 @@ TEST(HubOffline, SaysWhatToDo) {
 }
 
 TEST(HubOptionsTest, WrongOnesAreRefused) {
-  const auto refused = [](const std::string& part, const std::function<void(HubOptions&)>& change) {
+  const auto refused = [](const std::string& part, void (*change)(HubOptions&)) {
     HubOptions options;
     change(options);
     expect_error(ErrorKind::usage, part, [&] { Hub hub(options); });

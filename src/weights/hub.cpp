@@ -36,14 +36,19 @@ int64_t parse_size(std::string_view text) {
   return whole && value >= 0 && value <= kMaxFileBytes ? value : -1;
 }
 
-// An ETag without its quotes. A weak one ("W/...") does not stand for the very bytes.
-std::string strong_etag(std::string_view text) {
-  if (text.size() < 3 || text.front() != '"' || text.back() != '"') return {};
-  return std::string(text.substr(1, text.size() - 2));
-}
-
 bool is_hash(const std::string& text, size_t digits) {
   return text.size() == digits && text.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
+// An ETag without its quotes. A weak one (W/"...") does not stand for the very bytes, unless it is
+// a hash of them: servers weaken an ETag when they might compress.
+std::string strong_etag(std::string text) {
+  const bool weak = text.starts_with("W/");
+  if (weak) text.erase(0, 2);
+  const bool quoted = text.size() > 2 && text.front() == '"' && text.back() == '"';
+  if (quoted) text = text.substr(1, text.size() - 2);
+  const bool hash = is_hash(text, 40) || is_hash(text, 64);
+  return hash || (quoted && !weak) ? text : "";
 }
 
 // The headers say it at the first step, before the redirects to where the bytes are.

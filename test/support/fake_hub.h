@@ -9,6 +9,7 @@
 #include <string>
 
 #include "support/http_server.h"
+#include "weights/hub.h"
 
 namespace llm::test {
 
@@ -50,6 +51,19 @@ class FakeHub {
   std::map<std::string, HubFile> files_;
   Change change_;
   HttpServer storage_, hub_;
+};
+
+// Where the bytes of a file go: into memory.
+class StringSink : public FileSink {
+ public:
+  int64_t size() const override { return static_cast<int64_t>(bytes.size()); }
+  void restart() override { bytes.clear(), ++restarts; }
+  void write(Bytes more) override {
+    bytes.append(reinterpret_cast<const char*>(more.data()), more.size());
+  }
+
+  std::string bytes;
+  int restarts = 0;
 };
 
 // `size` bytes that look random, the same each time.
