@@ -21,7 +21,8 @@ import tempfile
 import time
 
 import torch
-from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, GPT2Model
+from transformers import (AutoTokenizer, GPT2Config, GPT2LMHeadModel, GPT2Model,
+                          GPT2TokenizerFast)
 
 from other_models import BookGpt, disturb, read_llm_c
 
@@ -210,8 +211,8 @@ def large_model(name, work):
 def tokenizers(work):
     """The GPT-2 tokenizer, and one trained here, from our files."""
     def compare(name, source, words):
-        out = work / f"tokenizer-{name}"
-        model = work / f"model-{name}"
+        out = work / f"tokenizer-{name}".replace(" ", "-")
+        model = work / f"model-{name}".replace(" ", "-")
         vocab = len(json.loads((source / "vocab.json").read_text())) if source else 257
         GPT2LMHeadModel(GPT2Config(n_layer=1, n_head=1, n_embd=2, n_positions=8,
                                    vocab_size=vocab)).save_pretrained(model)
@@ -230,7 +231,10 @@ def tokenizers(work):
         verdict(name, wrong == 0 and end, f"tokenizer of {vocab} tokens in AutoTokenizer, "
                                           f"{wrong} of {len(TEXTS)} texts differ, end of text "
                                           f"{theirs.eos_token_id}")
+    saved = work / "saved-by-transformers"
+    GPT2TokenizerFast.from_pretrained(ARGUMENTS.tokenizer).save_pretrained(saved)
     compare("gpt2", ARGUMENTS.tokenizer, ["--tokenizer", ARGUMENTS.tokenizer])
+    compare("gpt2 by theirs", ARGUMENTS.tokenizer, ["--tokenizer", saved])
     compare("bytes", None, ["--tokenizer", "bytes"])
 
 

@@ -1,6 +1,8 @@
 // llm import, llm export and llm inspect as people and scripts call them.
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "base/json.h"
 #include "cpu_ref/cpu_backend.h"
 #include "support/small_model.h"
@@ -58,7 +60,7 @@ TEST_F(ConvertCommand, OutAndInAgainInEveryFormat) {
   figures({"import", path("book/model.pth"), "-o", path("from-book"), "--heads", "3"});
   EXPECT_TRUE(weights(path("from-book")) == weights(model));
   figures({"export", model, "-o", path("llmc"), "--format", "llm.c", "--dtype", "bf16"});
-  const Json back = figures({"import", path("llmc/model.bin"), "-o", path("from-llmc")});
+  const Json back = figures({"import", path("llmc"), "-o", path("from-llmc")});
   EXPECT_EQ(back["dtype"], "bf16");
   EXPECT_EQ(back["parameters"], parameter_count(read_model_config(model)));
   // The tokenizers came along, so that these write.
@@ -79,6 +81,36 @@ TEST_F(ConvertCommand, ShardedFoldersAreUsedAsTheyAre) {
   EXPECT_EQ(inspected["config"]["n_layer"], 3);
   figures({"import", sharded, "-o", path("whole"), "--tokenizer", "none"});
   EXPECT_EQ(figures({"inspect", path("whole")})["numbers"], inspected["numbers"]);
+}
+
+TEST_F(ConvertCommand, TrainingBeginsFromAShardedFolder) {
+  std::ofstream(directory_ / "text.txt") << [] {
+    std::string text;
+    for (int i = 0; i < 400; ++i) text += static_cast<char>('a' + (i * i + i / 7) % 23);
+    return text + "abcdefghijklmnopqrstuvw";
+  }();
+  const std::string data = path("data"), run = path("run");
+  ASSERT_EQ(
+      llm({"data", "prepare", path("text.txt"), "--tokenizer", "chars", "-o", data}).exit_code, 0);
+  const ProcessResult trained =
+      llm({"pretrain", "--data", data, "-o", run, "--init", (kModels / "sharded_f16").string(),
+           "--steps", "1", "--batch", "2", "--device", "cpu"});
+  EXPECT_EQ(trained.exit_code, 0) << trained.err;
+  EXPECT_EQ(read_model_config(run).layers, 3);
+  EXPECT_FALSE(read_model_config(run).tied);
+}
+
+TEST_F(ConvertCommand, AFileOfHuggingFaceWithoutItsConfig) {
+  fs::create_directory(directory_ / "alone");
+  fs::copy(model_ / "model.safetensors", directory_ / "alone");
+  const std::string file = path("alone/model.safetensors");
+  expect_exit(2, "--heads", {"import", file, "-o", path("x")});
+  figures({"import", file, "-o", path("y"), "--heads", "3"});
+  EXPECT_TRUE(weights(path("y")) == weights(model_));
+  // And with the config.json beside it.
+  figures({"import", (model_ / "model.safetensors").string(), "-o", path("z")});
+  EXPECT_TRUE(read_text_file(directory_ / "z/config.json") ==
+              read_text_file(model_ / "config.json"));
 }
 
 TEST_F(ConvertCommand, InspectTellsWhatAFileIs) {

@@ -46,6 +46,8 @@ std::unique_ptr<Tokenizer> tokenizer_for(const Arguments& arguments, const fs::p
                              [&] { return read_model_tokenizer(folder); });
   if (tokenizer == nullptr) {
     log_warning(fmt::format("there is no tokenizer in {}; --tokenizer adds one", folder.string()));
+  } else {
+    log_info(fmt::format("with the tokenizer of {}", folder.string()));
   }
   return tokenizer;
 }

@@ -92,6 +92,7 @@ ConversionResult convert_model(Backend& backend, const ModelSource& source,
     if (held >= 0 && held != block.index) tensors.release(held);
     held = block.index;
     tensors.read(into, block);
+    if (block.column == 0) tensors.release(block);
     const int64_t before = done;
     done += static_cast<int64_t>(into.size());
     if (done / kProgressStep != before / kProgressStep) target.progress(done, all);

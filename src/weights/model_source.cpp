@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 
 #include "base/error.h"
@@ -14,6 +15,7 @@ namespace llm {
 namespace {
 
 constexpr const char* kTorchWeights = "pytorch_model.bin";
+constexpr std::array kExported = {"model.pth", "model.bin"};  // what `llm export` writes alone
 constexpr const char* kForms = "files of Hugging Face GPT-2, of the book's GPTModel and of llm.c";
 
 std::optional<Naming> naming_of(const TensorSource& tensors) {
@@ -141,6 +143,9 @@ ModelSource open_model_source(const fs::path& path) {
   if (!fs::is_directory(path)) return open_file(path);
   if (fs::exists(path / "config.json") && fs::exists(path / kTorchWeights) && !has_weights(path)) {
     return open_file(path / kTorchWeights);
+  }
+  for (const char* name : kExported) {
+    if (fs::exists(path / name) && !fs::exists(path / "config.json")) return open_file(path / name);
   }
   const fs::path folder = resolve_model_folder(path.string());
   ModelSource source{"safetensors", open_folder_weights(folder), {}, {}, folder};

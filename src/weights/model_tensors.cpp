@@ -154,22 +154,39 @@ ModelTensors::ModelTensors(const TensorSource& source, const ParameterStore& sto
   }
 }
 
-void ModelTensors::read(std::span<float> into, const ParameterBlock& block) const {
-  int64_t done = 0;
+void ModelTensors::for_parts(
+    const ParameterBlock& block,
+    const std::function<void(const Part&, int64_t row, int64_t rows)>& use) const {
   for (const Part& part : parts_[static_cast<size_t>(block.index)]) {
     const int64_t begin = std::max(block.row, part.row_begin);
     const int64_t end = std::min(block.row + block.rows, part.row_begin + part.values.rows);
-    if (begin >= end) continue;
-    const int64_t size = (end - begin) * block.columns;
-    read_block(into.subspan(static_cast<size_t>(done), static_cast<size_t>(size)), part.values,
-               begin - part.row_begin, end - begin, block.column, block.columns);
-    done += size;
+    if (begin < end) use(part, begin - part.row_begin, end - begin);
   }
-  LLM_ASSERT(done == static_cast<int64_t>(into.size()));
+}
+
+void ModelTensors::read(std::span<float> into, const ParameterBlock& block) const {
+  size_t done = 0;
+  for_parts(block, [&](const Part& part, int64_t row, int64_t rows) {
+    const auto size = static_cast<size_t>(rows * block.columns);
+    read_block(into.subspan(done, size), part.values, row, rows, block.column, block.columns);
+    done += size;
+  });
+  LLM_ASSERT(done == into.size());
 }
 
 void ModelTensors::release(int index) const {
-  for (const Part& part : parts_[static_cast<size_t>(index)]) source_.release(*part.tensor);
+  for (const Part& part : parts_[static_cast<size_t>(index)]) {
+    source_.release(part.tensor->data);
+  }
+}
+
+void ModelTensors::release(const ParameterBlock& block) const {
+  for_parts(block, [&](const Part& part, int64_t row, int64_t rows) {
+    const MatrixView& values = part.values;
+    if (values.column_stride != 1 || values.row_stride != values.columns) return;
+    const int64_t row_bytes = values.columns * dtype_bytes(values.dtype);
+    source_.release(Bytes(values.data + row * row_bytes, static_cast<size_t>(rows * row_bytes)));
+  });
 }
 
 DType ModelTensors::dtype() const {
@@ -192,7 +209,9 @@ void copy_to_store(ParameterStore& store, const ModelTensors& tensors) {
     for (int64_t row = 0; row < all; row += step) {
       const int64_t rows = std::min(step, all - row);
       piece.resize(static_cast<size_t>(rows * columns));
-      tensors.read(piece, {index, row, rows, 0, columns});
+      const ParameterBlock block{index, row, rows, 0, columns};
+      tensors.read(piece, block);
+      tensors.release(block);
       store.write(index, store.values(), piece, row * columns);
     }
     tensors.release(index);

@@ -29,8 +29,10 @@ class ModelTensors {
   ModelTensors(const TensorSource& source, const ParameterStore& store, Naming naming);
 
   void read(std::span<float> into, const ParameterBlock& block) const;
-  // The parameter's pages no longer count as memory of the process.
+  // What was read of the parameter no longer counts as memory of the process: all of it, or of a
+  // block as far as its rows lie together in the file.
   void release(int index) const;
+  void release(const ParameterBlock& block) const;
   // The type of all tensors that hold parameters, or f32 where they differ.
   DType dtype() const;
 
@@ -40,6 +42,10 @@ class ModelTensors {
     MatrixView values;
     int64_t row_begin;
   };
+  // Calls use(part, row, rows) for the rows of each part, counted from its own begin, in a block.
+  void for_parts(const ParameterBlock& block,
+                 const std::function<void(const Part&, int64_t row, int64_t rows)>& use) const;
+
   const TensorSource& source_;
   std::vector<std::vector<Part>> parts_;  // of each parameter, by rows
 };

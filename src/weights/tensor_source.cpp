@@ -63,8 +63,8 @@ const SourceTensor* TensorSource::find(const std::string& name) const {
   return found == by_name_.end() ? nullptr : &tensors_[found->second];
 }
 
-void TensorSource::release(const SourceTensor& tensor) const {
-  if (!files_.empty()) files_.front().release(tensor.data);
+void TensorSource::release(Bytes data) const {
+  if (!files_.empty()) files_.front().release(data);
 }
 
 }  // namespace llm

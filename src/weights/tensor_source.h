@@ -42,8 +42,8 @@ class TensorSource {
   const std::string& where() const { return where_; }
   std::span<const SourceTensor> tensors() const { return tensors_; }
   const SourceTensor* find(const std::string& name) const;  // null if there is none
-  // What was read of it no longer counts as memory of the process.
-  void release(const SourceTensor& tensor) const;
+  // What was read of the data of a tensor no longer counts as memory of the process.
+  void release(Bytes data) const;
 
  private:
   std::string where_;
