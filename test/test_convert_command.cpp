@@ -1,5 +1,6 @@
 // llm import, llm export and llm inspect as people and scripts call them.
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <fstream>
 
@@ -136,6 +137,9 @@ TEST_F(ConvertCommand, FactsThatTheFileDoesNotHoldAreAskedFor) {
   EXPECT_EQ(llm({"import", book, "-o", path("out"), "--heads", "5"}).exit_code, 0);
   EXPECT_EQ(read_model_config(path("out")).heads, 5);
   EXPECT_FALSE(read_model_config(path("out")).qkv_bias);
+  expect_exit(2, "4, but", {"import", path("out"), "-o", path("x"), "--heads", "4"});
+  expect_exit(2, "--untied",
+              {"import", (kModels / "llm_c_f32/model.bin").string(), "-o", path("x"), "--untied"});
   // A config.json tells all; the tensors must fit it.
   const std::string config = path("out/config.json");
   EXPECT_EQ(llm({"import", book, "-o", path("again"), "--config", config}).exit_code, 0);
@@ -180,6 +184,36 @@ TEST_F(ConvertCommand, AnotherTokenizerOrNone) {
   EXPECT_EQ(llm({"export", model_.string(), "-o", path("c"), "--tokenizer", "none"}).exit_code, 0);
   EXPECT_EQ(read_model_tokenizer(path("c")), nullptr);
 }
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+// A model of 124 MiB goes through in pieces, and is in memory once to generate.
+TEST_F(ConvertCommand, MemoryHoldsPiecesOrTheModelOnce) {
+  ModelConfig config = test::golden_config();
+  config.vocab_size = 257 * 490;
+  config.channels = 240;
+  config.hidden = 960;
+  {
+    const auto backend = make_cpu_backend();
+    Gpt model(*backend, config, {});
+    model.parameters().initialize(1);
+    write_model_folder(path("large"), model, make_byte_tokenizer().get());
+  }
+  const auto bytes = static_cast<int64_t>(fs::file_size(directory_ / "large/model.safetensors"));
+  ASSERT_GT(bytes, 120 << 20);
+  const auto largest = [] {  // of all programs that this test started, in bytes
+    rusage usage{};
+    getrusage(RUSAGE_CHILDREN, &usage);
+    return int64_t{usage.ru_maxrss} << 10;
+  };
+  figures({"export", path("large"), "-o", path("half"), "--dtype", "bf16"});
+  figures({"export", path("half"), "-o", path("book"), "--format", "book"});
+  figures({"import", path("book"), "-o", path("again"), "--heads", "3"});
+  EXPECT_LT(largest(), 100 << 20);
+  EXPECT_TRUE(weights(path("again")) == weights(path("half")));
+  figures({"generate", path("large"), "-p", "a", "-n", "1", "--device", "cpu"});
+  EXPECT_LT(largest(), bytes + (100 << 20));
+}
+#endif
 
 TEST_F(ConvertCommand, AFullDiskLeavesNothingHalf) {
   test::ProcessOptions options;

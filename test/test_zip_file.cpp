@@ -41,8 +41,8 @@ std::string archive(const std::vector<Entry>& entries, int64_t count = -1, int64
     directory += number(0x02014b50, 4) + number(20, 2) + number(20, 2) + number(entry.flags, 2) +
                  number(entry.method, 2) + number(0, 4) + number(entry.crc, 4) +
                  number(or_right(entry.stored), 4) + number(or_right(entry.size), 4) +
-                 number(entry.name.size(), 2) + number(entry.extra.size(), 2) + number(0, 10) +
-                 number(at, 4) + entry.name + entry.extra;
+                 number(entry.name.size(), 2) + number(entry.extra.size(), 2) + number(0, 8) +
+                 number(0, 2) + number(at, 4) + entry.name + entry.extra;
   }
   const uint64_t begin = offset < 0 ? bytes.size() : static_cast<uint64_t>(offset);
   const uint64_t length = size < 0 ? directory.size() : static_cast<uint64_t>(size);

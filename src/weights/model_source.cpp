@@ -128,6 +128,17 @@ ModelConfig config_from_tensors(const TensorSource& tensors, Naming naming, bool
   return config;
 }
 
+// Options that say otherwise than the file does.
+void check_facts(const ModelConfig& config, const ModelFacts& facts, const std::string& where) {
+  if (facts.heads && *facts.heads != config.heads) {
+    fail_usage("--heads", fmt::format("{}, but {} has {}", *facts.heads, where, config.heads),
+               "leave it out");
+  }
+  if (facts.untied && config.tied) {
+    fail_usage("--untied", fmt::format("{} is tied", where), "leave it out");
+  }
+}
+
 std::string heads_hint(int64_t channels) {
   for (const std::string& name : model_preset_names()) {
     const ModelConfig preset = model_preset(name);
@@ -164,7 +175,10 @@ ModelConfig config_of(const ModelSource& source, const ModelFacts& facts) {
                                              quoted_name(tensors.front().name)),
                fmt::format("{} are read", kForms));
   }
-  if (source.config) return *source.config;
+  if (source.config) {
+    check_facts(*source.config, facts, where);
+    return *source.config;
+  }
   ModelConfig config = config_from_tensors(source.tensors, *source.naming, facts.untied);
   if (!facts.heads) {
     fail_usage("--heads",

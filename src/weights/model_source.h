@@ -32,7 +32,8 @@ struct ModelFacts {
 };
 
 // The config of the source; where it has none, what names and shapes tell and `facts` add. Throws
-// Error{usage} naming the option for what is missing, Error{input} for tensors of no known form.
+// Error{usage} naming the option for what is missing or contradicts the source, Error{input} for
+// tensors of no known form.
 ModelConfig config_of(const ModelSource& source, const ModelFacts& facts);
 
 }  // namespace llm

@@ -12,7 +12,7 @@
 namespace llm {
 namespace {
 
-constexpr const char* kAnotherModel = "does config.json describe another model?";
+constexpr const char* kAnotherModel = "does the config describe another model?";
 constexpr int64_t kPieceElements = 1 << 18;  // on the host at once
 constexpr size_t kMostProblems = 20;         // that one message lists
 

@@ -34,7 +34,8 @@ std::string archive_with(const std::string& pickle) {
     append_number(directory, 0x02014b50, 4);
     append_number(directory, 0, 4);
     directory += common;
-    append_number(directory, 0, 10);
+    append_number(directory, 0, 8);
+    append_number(directory, 0, 2);
     append_number(directory, bytes.size(), 4);
     directory += name;
     append_number(bytes, 0x04034b50, 4);
