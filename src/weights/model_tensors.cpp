@@ -25,6 +25,7 @@ class Matcher {
   // The tensor for each of `wanted`; null for a left-out bias that is not there.
   std::vector<const SourceTensor*> match(const std::vector<FileTensor>& wanted) {
     std::vector<const SourceTensor*> matched;
+    matched.reserve(wanted.size());
     for (const FileTensor& tensor : wanted) matched.push_back(match_one(tensor));
     for (const SourceTensor& tensor : source_.tensors()) {
       if (known_.contains(tensor.name) || is_mask_buffer(tensor.name)) continue;
