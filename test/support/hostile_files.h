@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
-#include <chrono>
+#include <ctime>
 #include <string>
 #include <vector>
 
@@ -24,7 +24,7 @@ void expect_refused(const std::vector<HostileFile>& files, const std::string& wh
                     const Parse& parse) {
   rusage before{}, after{};
   getrusage(RUSAGE_SELF, &before);
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();  // processor time: the machine may be busy
   for (const HostileFile& file : files) {
     try {
       parse(file.bytes);
@@ -37,9 +37,9 @@ void expect_refused(const std::vector<HostileFile>& files, const std::string& wh
       EXPECT_LT(message.size(), 600u) << file.name;
     }
   }
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
   getrusage(RUSAGE_SELF, &after);
-  EXPECT_LT(seconds.count(), 2);
+  EXPECT_LT(seconds, 2);
   EXPECT_LT(after.ru_maxrss - before.ru_maxrss, 100 << 10);  // KiB
 }
 
