@@ -99,6 +99,8 @@ int run(int argc, char** argv) {
   llm::add_pretrain_command(app);
   llm::add_generate_command(app);
   llm::add_download_command(app);
+  llm::add_import_command(app);
+  llm::add_export_command(app);
   llm::add_inspect_command(app);
   llm::add_check_command(app);
   llm::add_bench_command(app);

@@ -6,7 +6,7 @@
 set -euo pipefail
 
 packages=(g++ cmake ninja-build pkg-config make
-  libfmt-dev nlohmann-json3-dev libcli11-dev libpcre2-dev libopenblas-dev
+  libfmt-dev nlohmann-json3-dev libcli11-dev libpcre2-dev zlib1g-dev libopenblas-dev
   libcurl4-openssl-dev ca-certificates
   libopenmpi-dev openmpi-bin libgtest-dev)
 options=(--no-install-recommends)

@@ -210,18 +210,9 @@ TEST_F(DownloadTest, HostileNamesInTheIndex) {
         ".hidden.safetensors", "config.json", "run.sh", "a\\b.safetensors", "a\nb.safetensors",
         "a%2fb.safetensors", "x?.safetensors", "x.safetensors/"}) {
     server_.set_file("model.safetensors.index.json", {.bytes = index_text({name})});
-    expect_error(ErrorKind::input, "no file name of a shard", [&] { download(); });
+    expect_error(ErrorKind::input, "no name of a .safetensors file", [&] { download(); });
   }
   EXPECT_FALSE(fs::exists(folder_.parent_path()));
-}
-
-TEST(ShardsOfIndex, RefusesWhatIsNoIndex) {
-  for (const char* text : {"", "[]", "{}", "{\"weight_map\": 1}", "{\"weight_map\": {}}",
-                           "{\"weight_map\": {\"a\": 1}}", "{\"weight_map\": {\"a\": null}}"}) {
-    expect_error(ErrorKind::input, "index", [&] { shards_of_index(text, "index"); });
-  }
-  EXPECT_EQ(shards_of_index(index_text({"b.safetensors", "a.safetensors", "b.safetensors"}), ""),
-            (std::vector<std::string>{"a.safetensors", "b.safetensors"}));
 }
 
 TEST_F(DownloadTest, WithoutSafetensorsItSaysWhatThereIs) {

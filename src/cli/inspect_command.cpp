@@ -9,62 +9,81 @@
 #include "base/progress.h"
 #include "cli/commands.h"
 #include "model/config.h"
-#include "weights/model_folder.h"
-#include "weights/safetensors.h"
+#include "weights/model_source.h"
 
 namespace llm {
 namespace {
 
 struct Totals {
-  int64_t parameters = 0, bytes = 0;
+  int64_t numbers = 0, bytes = 0;
 };
 
-Totals totals_of(const SafetensorsFile& file) {
+Totals totals_of(const TensorSource& tensors) {
   Totals totals;
-  for (const TensorInfo& tensor : file.tensors()) {
-    totals.parameters += tensor.elements();
-    totals.bytes += tensor.end - tensor.begin;
+  for (const SourceTensor& tensor : tensors.tensors()) {
+    totals.numbers += tensor.elements();
+    totals.bytes += tensor.bytes();
   }
   return totals;
 }
 
 // Names come from a file: escaped, so that they cannot steer a terminal.
 std::string printable(const std::string& name) {
-  const std::string quoted = Json(name).dump();
-  return quoted.substr(1, quoted.size() - 2);
+  const std::string text = Json(name).dump(-1, ' ', false, Json::error_handler_t::replace);
+  return text.substr(1, text.size() - 2);
 }
 
-void print_text(const fs::path& folder, const ModelConfig& config, const SafetensorsFile& file) {
-  const Totals totals = totals_of(file);
-  fmt::print("{}\n", folder.string());
-  const Json json = to_hugging_face(config);
-  for (const auto& [key, value] : json.items()) {
-    fmt::print("  {:<22} {}\n", key, value.dump());
+const char* naming_text(const ModelSource& source) {
+  if (!source.naming) return "unknown";
+  switch (*source.naming) {
+    case Naming::hugging_face:
+      return "Hugging Face GPT-2";
+    case Naming::book:
+      return "GPTModel of the book";
+    case Naming::llm_c:
+      return "llm.c";
+  }
+  return "";
+}
+
+void print_text(const ModelSource& source) {
+  const TensorSource& tensors = source.tensors;
+  const Totals totals = totals_of(tensors);
+  fmt::print("{}\n", tensors.where());
+  fmt::print("  {:<22} {}\n  {:<22} {}\n", "format", source.format, "names", naming_text(source));
+  if (source.config) {
+    const Json json = to_hugging_face(*source.config);
+    for (const auto& [key, value] : json.items()) fmt::print("  {:<22} {}\n", key, value.dump());
   }
   fmt::print("tensors\n");
-  for (const TensorInfo& tensor : file.tensors()) {
+  for (const SourceTensor& tensor : tensors.tensors()) {
     fmt::print("  {:<40} {:<5} {:<16} {:>12}\n", printable(tensor.name), dtype_name(tensor.dtype),
-               shape_text(tensor.shape), format_bytes(tensor.end - tensor.begin));
+               shape_text(tensor.shape), format_bytes(tensor.bytes()));
   }
-  fmt::print("{} tensors, {} numbers, {}; {} parameters\n", with_commas(file.tensors().size()),
-             with_commas(totals.parameters), format_bytes(totals.bytes),
-             with_commas(parameter_count(config)));
+  fmt::print("{} tensors, {} numbers, {}", with_commas(tensors.tensors().size()),
+             with_commas(totals.numbers), format_bytes(totals.bytes));
+  if (source.config) fmt::print("; {} parameters", with_commas(parameter_count(*source.config)));
+  fmt::print("\n");
 }
 
-void print_json(const ModelConfig& config, const SafetensorsFile& file) {
-  const Totals totals = totals_of(file);
+void print_json(const ModelSource& source) {
+  const Totals totals = totals_of(source.tensors);
   Json json;
-  json["config"] = to_hugging_face(config);
+  json["format"] = source.format;
+  json["names"] = naming_text(source);
+  if (source.config) json["config"] = to_hugging_face(*source.config);
   json["tensors"] = Json::array();
-  for (const TensorInfo& tensor : file.tensors()) {
+  for (const SourceTensor& tensor : source.tensors.tensors()) {
     Json entry;
     entry["name"] = tensor.name;
     entry["dtype"] = dtype_name(tensor.dtype);
     entry["shape"] = tensor.shape;
-    entry["bytes"] = tensor.end - tensor.begin;
+    entry["bytes"] = tensor.bytes();
+    entry["file"] = tensor.where;
     json["tensors"].push_back(std::move(entry));
   }
-  json["parameters"] = parameter_count(config);
+  if (source.config) json["parameters"] = parameter_count(*source.config);
+  json["numbers"] = totals.numbers;
   json["bytes"] = totals.bytes;
   fmt::print("{}\n", to_line(json));
 }
@@ -75,14 +94,16 @@ void add_inspect_command(CLI::App& app) {
   auto* command = app.add_subcommand("inspect", "show what a model is made of");
   auto model = std::make_shared<std::string>();
   auto json = std::make_shared<bool>(false);
-  command->add_option("MODEL", *model, "model folder, run folder or checkpoint folder")->required();
+  command
+      ->add_option("MODEL", *model,
+                   "model folder, run folder or checkpoint folder, or a file that `llm import` "
+                   "reads: .safetensors, .pth, model file of llm.c")
+      ->required();
   command->add_flag("--json", *json, "one JSON object instead of a table");
   command->footer("Example: llm inspect runs/shakespeare");
   command->callback([model, json] {
-    const fs::path folder = resolve_model_folder(*model);
-    const ModelConfig config = read_model_config(folder);
-    const SafetensorsFile file(folder / "model.safetensors");
-    *json ? print_json(config, file) : print_text(folder, config, file);
+    const ModelSource source = open_model_source(*model);
+    *json ? print_json(source) : print_text(source);
   });
 }
 

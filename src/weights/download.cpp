@@ -7,7 +7,6 @@
 #include <cerrno>
 #include <chrono>
 #include <memory>
-#include <set>
 #include <system_error>
 
 #include "base/downloads.h"
@@ -37,8 +36,6 @@ constexpr std::array kSmallFiles = {"generation_config.json",
 constexpr std::array kOtherFormats = {"pytorch_model.bin", "pytorch_model.bin.index.json",
                                       "tf_model.h5", "flax_model.msgpack"};
 constexpr int64_t kMaxIndexBytes = 16 << 20;
-constexpr JsonLimits kIndexLimits = {
-    .max_depth = 8, .max_bytes = kMaxIndexBytes, .max_values = 1'000'000};
 constexpr JsonLimits kRecordLimits = {.max_depth = 8, .max_bytes = 4 << 20, .max_values = 100'000};
 
 double now() {
@@ -62,15 +59,6 @@ class TextSink : public FileSink {
   std::string where_;
   int64_t limit_;
 };
-
-// A file name that stays in its folder and is one of weights.
-bool is_shard_name(const std::string& name) {
-  const bool plain = std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '_' || c == '.';
-  });
-  return plain && !name.starts_with('.') && name.ends_with(".safetensors") && name.size() <= 120;
-}
 
 // What the server sent must not steer a terminal.
 std::string printable(std::string text) {
@@ -151,7 +139,7 @@ class Download {
     hash.update(as_bytes(sink.text));
     if (hash.digest() != index.hash) fail_hash(index);
     index_text_ = sink.text;
-    for (const std::string& name : shards_of_index(index_text_, where)) {
+    for (const auto& [name, tensors] : parse_shard_index(index_text_, where)) {
       const auto shard = hub_.find(name);
       if (!shard) fail_input(where, fmt::format("names {}, which is not there", name));
       add(*shard);
@@ -340,23 +328,6 @@ class Download {
 };
 
 }  // namespace
-
-std::vector<std::string> shards_of_index(std::string_view text, const std::string& where) {
-  const Json json = parse_json(text, where, kIndexLimits);
-  const JsonObject map = JsonObject(json, where).object("weight_map");
-  std::set<std::string> names;
-  for (const auto& [tensor, value] : map.json().items()) {
-    const std::string name = value.is_string() ? value.get<std::string>() : "";
-    if (!is_shard_name(name)) {
-      fail_input(where, fmt::format("tensor \"{}\" is said to be in {}, which is no file name of a "
-                                    "shard",
-                                    tensor.substr(0, 100), value.dump().substr(0, 100)));
-    }
-    names.insert(name);
-  }
-  if (names.empty()) fail_input(where, "names no shards");
-  return {names.begin(), names.end()};
-}
 
 DownloadSummary download_model(const DownloadOptions& options) { return Download(options).run(); }
 

@@ -32,8 +32,4 @@ struct DownloadSummary {
 // Throws Error as Hub does; usage if the folder holds other files of these names.
 DownloadSummary download_model(const DownloadOptions& options);
 
-// The files that an index of shards names, without repetition. Throws Error{input} for names that
-// are no plain file names.
-std::vector<std::string> shards_of_index(std::string_view text, const std::string& where);
-
 }  // namespace llm

@@ -3,15 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
-#include <set>
 
 #include "backend/plan_backend.h"
 #include "base/downloads.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "weights/safetensors.h"
-#include "weights/tensor_map.h"
 
 namespace llm {
 namespace {
@@ -19,75 +16,61 @@ namespace {
 constexpr const char* kConfigFile = "config.json";
 constexpr const char* kGenerationConfigFile = "generation_config.json";
 constexpr const char* kWeightsFile = "model.safetensors";
-constexpr const char* kAnotherModel = "does config.json describe another model?";
-constexpr int64_t kPieceElements = 1 << 18;  // of a tensor on its way to a file
+constexpr const char* kIndexFile = "model.safetensors.index.json";
 constexpr JsonLimits kConfigLimits = {.max_depth = 16, .max_bytes = 4 << 20, .max_values = 200'000};
 
-Bytes bytes_of(std::span<const float> values) { return std::as_bytes(values); }
+// Gives values of a model's parameters: in place where the host can see them, else through a copy
+// of the parameter that was asked for last.
+class StoreReader {
+ public:
+  explicit StoreReader(const Gpt& model)
+      : store_(model.parameters()), is_host_(model.backend().is_host()) {}
 
-// (rows, columns) -> (columns, rows), in tiles that stay in the cache.
-void transpose(std::span<float> to, std::span<const float> from, int64_t rows, int64_t columns) {
-  constexpr int64_t kTile = 32;
-  for (int64_t row_begin = 0; row_begin < rows; row_begin += kTile) {
-    const int64_t row_end = std::min(rows, row_begin + kTile);
-    for (int64_t begin = 0; begin < columns; begin += kTile) {
-      const int64_t end = std::min(columns, begin + kTile);
-      for (int64_t row = row_begin; row < row_end; ++row) {
-        for (int64_t column = begin; column < end; ++column) {
-          to[static_cast<size_t>(column * rows + row)] =
-              from[static_cast<size_t>(row * columns + column)];
-        }
-      }
-    }
+  void read(std::span<float> into, const ParameterBlock& block) {
+    const Parameter& parameter = store_.parameters()[static_cast<size_t>(block.index)];
+    const int64_t columns = parameter.shape.size() == 1 ? 1 : parameter.shape[1];
+    const auto* data = reinterpret_cast<const std::byte*>(values_of(block.index));
+    read_block(into, {data, DType::f32, parameter.shape[0], columns, columns, 1}, block.row,
+               block.rows, block.column, block.columns);
   }
-}
 
-// The logical values of a parameter: in place where the host can see them, else through `buffer`.
-std::span<const float> host_values(const Gpt& model, int index, std::vector<float>& buffer) {
-  const ParameterStore& store = model.parameters();
-  const auto size = static_cast<size_t>(store.parameters()[static_cast<size_t>(index)].size());
-  if (const_cast<Gpt&>(model).backend().is_host()) return {store.value(index).f32(), size};
-  buffer.resize(size);
-  store.read(index, store.values(), buffer);
-  return buffer;
-}
-
-// Writes (rows, columns) as (columns, rows), a piece at a time.
-void write_transposed(SafetensorsWriter& writer, std::span<const float> values, int64_t rows,
-                      int64_t columns) {
-  const int64_t step = std::max<int64_t>(1, kPieceElements / rows);
-  std::vector<float> piece;
-  for (int64_t begin = 0; begin < columns; begin += step) {
-    const int64_t count = std::min(step, columns - begin);
-    piece.resize(static_cast<size_t>(count * rows));
-    for (int64_t row = 0; row < rows; ++row) {
-      const float* from = values.data() + row * columns + begin;
-      for (int64_t i = 0; i < count; ++i) piece[static_cast<size_t>(i * rows + row)] = from[i];
+ private:
+  const float* values_of(int index) {
+    const Parameter& parameter = store_.parameters()[static_cast<size_t>(index)];
+    if (is_host_) return store_.values().f32() + parameter.offset;
+    if (index != held_) {
+      copy_.resize(static_cast<size_t>(parameter.size()));
+      store_.read(index, store_.values(), copy_);
+      held_ = index;
     }
-    writer.write(bytes_of(piece));
+    return copy_.data();
   }
-}
 
-void write_weights(const fs::path& path, const Gpt& model) {
-  const std::vector<FileTensor> tensors = file_tensors(model.parameters());
+  const ParameterStore& store_;
+  bool is_host_;
+  int held_ = -1;
+  std::vector<float> copy_;
+};
+
+void write_weights(const fs::path& path, const ParameterStore& store, const ReadParameter& read,
+                   DType dtype) {
+  const std::vector<FileTensor> tensors = file_tensors(store);
   std::vector<TensorInfo> infos;
   infos.reserve(tensors.size());
-  for (const FileTensor& tensor : tensors) infos.push_back({tensor.name, DType::f32, tensor.shape});
+  for (const FileTensor& tensor : tensors) infos.push_back({tensor.name, dtype, tensor.shape});
   SafetensorsWriter writer(path, infos);
-  std::vector<float> buffer;
   for (const FileTensor& tensor : tensors) {
-    if (tensor.parameter < 0) {
-      writer.write(bytes_of(std::vector<float>(static_cast<size_t>(tensor.shape[0]), 0.0f)));
-      continue;
-    }
-    const std::span<const float> values = host_values(model, tensor.parameter, buffer);
-    if (tensor.transposed) {
-      write_transposed(writer, values, tensor.shape[1], tensor.shape[0]);
-    } else {
-      writer.write(bytes_of(values));
-    }
+    stream_tensor(tensor, read, dtype, [&](Bytes bytes) { writer.write(bytes); });
   }
   writer.finish();
+}
+
+Json config_json(const ModelConfig& config, DType dtype) {
+  Json json = to_hugging_face(config);
+  json["torch_dtype"] = dtype == DType::bf16  ? "bfloat16"
+                        : dtype == DType::f16 ? "float16"
+                                              : "float32";
+  return json;
 }
 
 Json generation_config(const ModelConfig& config) {
@@ -110,102 +93,6 @@ Json tokenizer_config(const ModelConfig& config, const Tokenizer& tokenizer) {
     json["bos_token"] = json["eos_token"] = token.text;
   }
   return json;
-}
-
-// The tensor under one of its names, or null. Both at once are refused.
-const TensorInfo* find_tensor(const SafetensorsFile& file, const FileTensor& wanted) {
-  const TensorInfo* prefixed = file.find(wanted.name);
-  const TensorInfo* bare = wanted.name == wanted.bare_name ? nullptr : file.find(wanted.bare_name);
-  if (prefixed != nullptr && bare != nullptr) {
-    fail_input(file.path().string(),
-               fmt::format("has both \"{}\" and \"{}\"", wanted.name, wanted.bare_name),
-               "remove one of them");
-  }
-  return prefixed != nullptr ? prefixed : bare;
-}
-
-void refuse_extra_tensors(const SafetensorsFile& file, const std::set<std::string>& known) {
-  for (const TensorInfo& info : file.tensors()) {
-    if (known.contains(info.name) || is_mask_buffer(info.name)) continue;
-    fail_input(file.path().string(),
-               fmt::format("tensor \"{}\" {} does not belong to this model", info.name,
-                           shape_text(info.shape)),
-               kAnotherModel);
-  }
-}
-
-// Name, shape and type of a tensor that was found.
-void check_tensor(const SafetensorsFile& file, const TensorInfo& info, const FileTensor& wanted) {
-  const std::string where = file.path().string();
-  if (info.shape != wanted.shape) {
-    fail_input(where,
-               fmt::format("tensor \"{}\" has shape {}, {} asks for {}", info.name,
-                           shape_text(info.shape), kConfigFile, shape_text(wanted.shape)),
-               kAnotherModel);
-  }
-  if (info.dtype != DType::f32 && info.dtype != DType::bf16 && info.dtype != DType::f16) {
-    fail_input(where,
-               fmt::format("tensor \"{}\" holds {}, not floating point", info.name,
-                           dtype_name(info.dtype)),
-               "convert the file to F32, BF16 or F16");
-  }
-  if (wanted.parameter >= 0) return;
-  std::vector<float> values(static_cast<size_t>(info.elements()));
-  file.read_f32(info, values);
-  if (std::any_of(values.begin(), values.end(), [](float value) { return value != 0; })) {
-    fail_input(where,
-               fmt::format("tensor \"{}\" is not zero, but {} says that the model has no such bias",
-                           info.name, kConfigFile),
-               kAnotherModel);
-  }
-}
-
-// A tied tensor may be in the file twice if both are the same.
-void check_tied(const SafetensorsFile& file, const TensorInfo& alias, const TensorInfo& original) {
-  const Bytes a = file.bytes(alias), b = file.bytes(original);
-  if (alias.dtype == original.dtype && alias.shape == original.shape &&
-      std::memcmp(a.data(), b.data(), a.size()) == 0) {
-    return;
-  }
-  fail_input(file.path().string(),
-             fmt::format("tensor \"{}\" differs from \"{}\", but {} says that they are tied",
-                         alias.name, original.name, kConfigFile),
-             "set \"tie_word_embeddings\": false");
-}
-
-// The tensor of the file for each of `tensors` (null: a left-out bias that is not there), after all
-// checks of names, shapes and types, and of the values of those that memory does not hold.
-std::vector<const TensorInfo*> match_tensors(const SafetensorsFile& file,
-                                             const ParameterStore& store,
-                                             const std::vector<FileTensor>& tensors) {
-  std::vector<const TensorInfo*> matched;
-  std::set<std::string> known;
-  for (const FileTensor& tensor : tensors) {
-    const TensorInfo* info = find_tensor(file, tensor);
-    matched.push_back(info);
-    if (info == nullptr) {
-      if (tensor.parameter < 0) continue;
-      fail_input(file.path().string(),
-                 fmt::format("tensor \"{}\" {} is missing", tensor.name, shape_text(tensor.shape)),
-                 kAnotherModel);
-    }
-    known.insert(info->name);
-    check_tensor(file, *info, tensor);
-    if (tensor.parameter < 0) continue;
-    for (const std::string& name :
-         store.parameters()[static_cast<size_t>(tensor.parameter)].aliases) {
-      const TensorInfo* alias = file.find(name);
-      if (alias == nullptr) continue;
-      known.insert(name);
-      check_tied(file, *alias, *info);
-    }
-  }
-  refuse_extra_tensors(file, known);
-  return matched;
-}
-
-bool has_weights(const fs::path& directory) {
-  return fs::exists(directory / kConfigFile) && fs::exists(directory / kWeightsFile);
 }
 
 // The newest checkpoint of a run whose weights are whole, or nothing.
@@ -231,21 +118,46 @@ std::optional<fs::path> newest_checkpoint(const fs::path& run) {
 
 }  // namespace
 
-void write_model_folder(const fs::path& directory, const Gpt& model, const Tokenizer* tokenizer) {
+bool has_weights(const fs::path& directory) {
+  return fs::exists(directory / kConfigFile) &&
+         (fs::exists(directory / kWeightsFile) || fs::exists(directory / kIndexFile));
+}
+
+void write_model_folder(const fs::path& directory, const ModelFolderContents& contents) {
   make_directories(directory);
   const fs::path weights = directory / kWeightsFile,
                  unfinished = directory / "model.safetensors.tmp";
-  write_weights(unfinished, model);
-  rename_path(unfinished, weights);
-  write_file_atomically(directory / kGenerationConfigFile,
-                        to_pretty_text(generation_config(model.config())));
-  if (tokenizer != nullptr) {
-    tokenizer->save(directory);
-    write_file_atomically(directory / "tokenizer_config.json",
-                          to_pretty_text(tokenizer_config(model.config(), *tokenizer)));
+  try {
+    write_weights(unfinished, contents.store, contents.read, contents.dtype);
+    rename_path(unfinished, weights);
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove(unfinished, ignored);
+    throw;
   }
-  write_file_atomically(directory / kConfigFile, to_pretty_text(to_hugging_face(model.config())));
+  write_file_atomically(directory / kGenerationConfigFile,
+                        to_pretty_text(generation_config(contents.config)));
+  write_tokenizer_files(directory, contents.config, contents.tokenizer);
+  write_file_atomically(directory / kConfigFile,
+                        to_pretty_text(config_json(contents.config, contents.dtype)));
   sync_directory(directory);
+}
+
+void write_model_folder(const fs::path& directory, const Gpt& model, const Tokenizer* tokenizer) {
+  StoreReader reader(model);
+  write_model_folder(directory, {model.config(), model.parameters(),
+                                 [&](std::span<float> into, const ParameterBlock& block) {
+                                   reader.read(into, block);
+                                 },
+                                 DType::f32, tokenizer});
+}
+
+void write_tokenizer_files(const fs::path& directory, const ModelConfig& config,
+                           const Tokenizer* tokenizer) {
+  if (tokenizer == nullptr) return;
+  tokenizer->save(directory);
+  write_file_atomically(directory / "tokenizer_config.json",
+                        to_pretty_text(tokenizer_config(config, *tokenizer)));
 }
 
 ModelConfig read_model_config(const fs::path& directory) {
@@ -255,39 +167,32 @@ ModelConfig read_model_config(const fs::path& directory) {
   });
 }
 
+TensorSource open_folder_weights(const fs::path& directory) {
+  const fs::path whole = directory / kWeightsFile, index = directory / kIndexFile;
+  if (!fs::exists(whole) && fs::exists(index)) return open_sharded_safetensors(index);
+  return open_safetensors(whole);
+}
+
 void read_model_weights(const fs::path& directory, Gpt& model) {
   ParameterStore& store = model.parameters();
-  const SafetensorsFile file(directory / kWeightsFile);
-  const std::vector<FileTensor> tensors = file_tensors(store);
-  const std::vector<const TensorInfo*> matched = match_tensors(file, store, tensors);
-  std::vector<float> values, turned;
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    if (tensors[i].parameter < 0) continue;
-    if (!tensors[i].transposed) {
-      copy_tensor(store, tensors[i].parameter, store.values(), file, *matched[i]);
-      continue;
-    }
-    values.resize(static_cast<size_t>(matched[i]->elements()));
-    turned.resize(values.size());
-    file.read_f32(*matched[i], values);
-    transpose(turned, values, tensors[i].shape[0], tensors[i].shape[1]);
-    store.write(tensors[i].parameter, store.values(), turned);
-  }
+  const TensorSource source = open_folder_weights(directory);
+  copy_to_store(store, ModelTensors(source, store, Naming::hugging_face));
 }
 
 std::unique_ptr<Gpt> load_model(Backend& backend, const fs::path& directory,
                                 const StoreOptions& options) {
   const ModelConfig config = read_model_config(directory);
-  const SafetensorsFile file(directory / kWeightsFile);
+  const TensorSource source = open_folder_weights(directory);
   {
     MemoryByPurpose usage;
     const std::unique_ptr<Backend> plan = make_plan_backend(backend, usage);
     const Gpt outline(*plan, config, {});
-    match_tensors(file, outline.parameters(), file_tensors(outline.parameters()));
+    ModelTensors(source, outline.parameters(), Naming::hugging_face);
   }
   auto model = std::make_unique<Gpt>(backend, config, options);
   if (options.training) model->parameters().initialize(0);  // moments and gradients become zero
-  read_model_weights(directory, *model);
+  copy_to_store(model->parameters(),
+                ModelTensors(source, model->parameters(), Naming::hugging_face));
   return model;
 }
 

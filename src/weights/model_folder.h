@@ -9,26 +9,47 @@
 #include "base/file.h"
 #include "model/gpt.h"
 #include "text/tokenizer.h"
+#include "weights/model_tensors.h"
 
 namespace llm {
 
-// Writes config.json, generation_config.json, model.safetensors (float32; logical shapes, Hugging
-// Face names with the prefix "transformer.", linear weights of GPT-2 transposed to (in, out),
-// biases the config leaves out as zeros, lm_head.weight only if untied) and the tokenizer's files
-// with a tokenizer_config.json. Every file is synced and replaces an older one whole. Deterministic
-// to the byte.
+// What a folder is written from. `store` tells names and shapes only.
+struct ModelFolderContents {
+  const ModelConfig& config;
+  const ParameterStore& store;
+  ReadParameter read;
+  DType dtype = DType::f32;              // of the weights in the file
+  const Tokenizer* tokenizer = nullptr;  // may stay null
+};
+
+// Writes config.json, generation_config.json, model.safetensors (logical shapes, Hugging Face names
+// with the prefix "transformer.", linear weights of GPT-2 transposed to (in, out), biases the
+// config leaves out as zeros, lm_head.weight only if untied) and the tokenizer's files with a
+// tokenizer_config.json. Every file is synced and replaces an older one whole. Deterministic to the
+// byte.
+void write_model_folder(const fs::path& directory, const ModelFolderContents& contents);
+// The same of a model in memory, in float32.
 void write_model_folder(const fs::path& directory, const Gpt& model, const Tokenizer* tokenizer);
+// Its tokenizer's part alone; nothing where that is null.
+void write_tokenizer_files(const fs::path& directory, const ModelConfig& config,
+                           const Tokenizer* tokenizer);
 
 // config.json of a model folder, validated. Throws Error{input}.
 ModelConfig read_model_config(const fs::path& directory);
-// Reads model.safetensors into the values of `model`. Names with and without "transformer."; mask
-// buffers (attn.bias, attn.masked_bias) skipped; missing, extra and misshapen tensors are named,
-// before any value is changed.
+// The tensors of model.safetensors or, where there is none, of the shards that
+// model.safetensors.index.json tells. Throws Error{input}.
+TensorSource open_folder_weights(const fs::path& directory);
+// Reads them into the values of `model`. Names with and without "transformer."; mask buffers
+// (attn.bias, attn.masked_bias) skipped; missing, extra and misshapen tensors are named, before any
+// value is changed.
 void read_model_weights(const fs::path& directory, Gpt& model);
 // The model of a folder. The file is compared with the config before any memory is taken, so a
 // config that claims a giant model costs nothing.
 std::unique_ptr<Gpt> load_model(Backend& backend, const fs::path& directory,
                                 const StoreOptions& options = {});
+
+// Whether a folder has config.json and weights, whole or in shards.
+bool has_weights(const fs::path& directory);
 
 // A folder with a tokenizer in it, or nothing.
 std::unique_ptr<Tokenizer> read_model_tokenizer(const fs::path& directory);

@@ -1,7 +1,5 @@
 #include "weights/safetensors.h"
 
-#include <cstring>
-
 #include "base/byte_reader.h"
 #include "base/error.h"
 
@@ -26,25 +24,14 @@ const char* type_name(DType dtype) {
   return "";
 }
 
-// The values of f32, bf16 or f16 data, which need not be aligned.
-void widen(std::span<float> into, Bytes from, DType dtype) {
-  if (dtype == DType::f32) {
-    std::memcpy(into.data(), from.data(), from.size());
-    return;
-  }
-  for (size_t i = 0; i < into.size(); ++i) {
-    uint16_t bits;
-    std::memcpy(&bits, from.data() + 2 * i, 2);
-    into[i] = dtype == DType::bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
-  }
-}
+constexpr const char* kDamaged = "damaged: copy or download the file again";
 
 }  // namespace
 
 SafetensorsFile::SafetensorsFile(const fs::path& path)
-    : file_(path), header_(with_hint("damaged: copy or download the file again", [&] {
-        return parse_safetensors(file_.bytes(), path.string());
-      })) {}
+    : file_(path),
+      header_(
+          with_hint(kDamaged, [&] { return parse_safetensors(file_.bytes(), path.string()); })) {}
 
 const TensorInfo* SafetensorsFile::find(const std::string& name) const {
   const auto found = header_.by_name.find(name);
@@ -59,15 +46,39 @@ Bytes SafetensorsFile::bytes(const TensorInfo& tensor) const {
 void SafetensorsFile::read_f32(const TensorInfo& tensor, std::span<float> into,
                                int64_t begin) const {
   LLM_ASSERT(begin >= 0 && static_cast<int64_t>(into.size()) <= tensor.elements() - begin);
-  if (tensor.dtype != DType::f32 && tensor.dtype != DType::bf16 && tensor.dtype != DType::f16) {
+  if (!is_floating(tensor.dtype)) {
     fail_input(path().string(), fmt::format("tensor \"{}\": {} values where floating point belongs",
                                             tensor.name, dtype_name(tensor.dtype)));
   }
   if (into.empty()) return;
   const auto size = static_cast<size_t>(dtype_bytes(tensor.dtype));
   const Bytes from = bytes(tensor).subspan(static_cast<size_t>(begin) * size, into.size() * size);
-  widen(into, from, tensor.dtype);
+  const auto count = static_cast<int64_t>(into.size());
+  read_block(into, {from.data(), tensor.dtype, 1, count, count, 1}, 0, 1, 0, count);
   file_.release(from);
+}
+
+std::vector<SourceTensor> tensors_of(const SafetensorsHeader& header, Bytes bytes,
+                                     const std::string& where) {
+  std::vector<SourceTensor> tensors;
+  tensors.reserve(header.tensors.size());
+  for (const TensorInfo& info : header.tensors) {
+    const Bytes data = bytes.subspan(static_cast<size_t>(header.data_begin + info.begin),
+                                     static_cast<size_t>(info.end - info.begin));
+    tensors.push_back(
+        {info.name, where, info.dtype, info.shape, contiguous_strides(info.shape), data});
+  }
+  return tensors;
+}
+
+TensorSource open_safetensors(const fs::path& path) {
+  const std::string where = path.string();
+  std::vector<MappedFile> files;
+  files.emplace_back(path);
+  const Bytes bytes = files.front().bytes();
+  auto tensors = with_hint(
+      kDamaged, [&] { return tensors_of(parse_safetensors(bytes, where), bytes, where); });
+  return TensorSource(where, std::move(files), std::move(tensors));
 }
 
 SafetensorsWriter::SafetensorsWriter(const fs::path& path, const std::vector<TensorInfo>& tensors,

@@ -11,6 +11,7 @@
 #include "backend/dtype.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "weights/tensor_source.h"
 
 namespace llm {
 
@@ -22,9 +23,6 @@ struct TensorInfo {
 
   int64_t elements() const;
 };
-
-// "(768, 2304)".
-std::string shape_text(std::span<const int64_t> shape);
 
 struct SafetensorsHeader {
   std::vector<TensorInfo> tensors;  // in the order of their data
@@ -57,6 +55,20 @@ class SafetensorsFile {
   MappedFile file_;
   SafetensorsHeader header_;
 };
+
+std::vector<SourceTensor> tensors_of(const SafetensorsHeader& header, Bytes bytes,
+                                     const std::string& where);
+// The tensors of a file as parse_safetensors() accepts it.
+TensorSource open_safetensors(const fs::path& path);
+// The same for a model in several files, shards, which an index file (model.safetensors.index.json)
+// tells: its "weight_map" names for each tensor the file beside it. Throws Error{input} if a shard
+// lies elsewhere, is missing or damaged, or if index and shards do not have the same tensors.
+TensorSource open_sharded_safetensors(const fs::path& index);
+
+// An index: for each shard, in order, the tensors it should have.
+using ShardIndex = std::map<std::string, std::vector<std::string>>;
+// Throws Error{input} with `where`.
+ShardIndex parse_shard_index(std::string_view text, const std::string& where);
 
 // Writes a file tensor by tensor, without holding all of them in memory. The bytes depend on names,
 // shapes and values only.

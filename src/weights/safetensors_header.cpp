@@ -1,7 +1,6 @@
 // The header of a safetensors file, read event by event: the format has a fixed shape, so no tree
 // of JSON values is built and a hostile header costs no more memory than its own size suggests.
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -18,7 +17,6 @@ namespace {
 
 constexpr int64_t kMaxHeaderBytes = 100'000'000;
 constexpr size_t kMaxRank = 32;
-constexpr size_t kMaxQuoted = 80;  // of a name in a message
 
 struct NamedType {
   std::string_view name;
@@ -28,12 +26,6 @@ constexpr std::array kTypes = {NamedType{"F32", DType::f32}, NamedType{"BF16", D
                                NamedType{"F16", DType::f16}, NamedType{"I32", DType::i32},
                                NamedType{"I64", DType::i64}, NamedType{"U8", DType::u8},
                                NamedType{"BOOL", DType::u8}};
-
-// Escaped, since a name may hold anything.
-std::string display_name(const std::string& name) {
-  const std::string shown = name.size() <= kMaxQuoted ? name : name.substr(0, kMaxQuoted) + "...";
-  return Json(shown).dump(-1, ' ', false, Json::error_handler_t::replace);
-}
 
 // Receives the events of nlohmann's parser. Levels: 1 the header, 2 a tensor or the metadata,
 // 3 a list of numbers in a tensor.
@@ -86,17 +78,17 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     if (level_ == 1) {
       const bool first = name == "__metadata__" ? !std::exchange(saw_metadata_, true)
                                                 : header_.by_name.emplace(name, 0).second;
-      if (!first) refuse_header(fmt::format("{} appears twice", display_name(name)));
+      if (!first) refuse_header(fmt::format("{} appears twice", quoted_name(name)));
       tensor_.name = name;
       return true;
     }
     field_ = name;
     if (!in_metadata_ && name != "dtype" && name != "shape" && name != "data_offsets") {
-      refuse(fmt::format("unknown key {}", display_name(name)));
+      refuse(fmt::format("unknown key {}", quoted_name(name)));
     }
     const bool first =
         in_metadata_ ? header_.metadata.emplace(name, "").second : fields_.insert(name).second;
-    if (!first) refuse(fmt::format("key {} appears twice", display_name(name)));
+    if (!first) refuse(fmt::format("key {} appears twice", quoted_name(name)));
     return true;
   }
   bool end_object() override {
@@ -135,7 +127,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     const auto* type = std::find_if(kTypes.begin(), kTypes.end(),
                                     [&](const NamedType& known) { return known.name == text; });
     if (type == kTypes.end()) {
-      refuse(fmt::format("dtype {} is not supported", display_name(text)),
+      refuse(fmt::format("dtype {} is not supported", quoted_name(text)),
              "convert the file to F32, BF16 or F16");
     }
     tensor_.dtype = type->dtype;
@@ -170,13 +162,13 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   [[noreturn]] void refuse(const std::string& what, std::string hint = {}) const {
     fail_input(where_,
                in_metadata_ ? "__metadata__: " + what
-                            : fmt::format("tensor {}: {}", display_name(tensor_.name), what),
+                            : fmt::format("tensor {}: {}", quoted_name(tensor_.name), what),
                std::move(hint));
   }
   [[noreturn]] void unexpected(std::string_view what) const {
     if (level_ == 0) refuse_header(fmt::format("{} where an object belongs", what));
     if (level_ == 1) refuse(fmt::format("is {}, not an object", what));
-    refuse(fmt::format("{} has {} in a wrong place", display_name(field_), what));
+    refuse(fmt::format("{} has {} in a wrong place", quoted_name(field_), what));
   }
 
   SafetensorsHeader& header_;
@@ -203,7 +195,7 @@ void check_layout(SafetensorsHeader& header, int64_t data_bytes, const std::stri
     if (tensor.begin != reached) {
       fail_input(where,
                  fmt::format("tensor {}: begins at byte {} of the data, but {}",
-                             display_name(tensor.name), with_commas(tensor.begin),
+                             quoted_name(tensor.name), with_commas(tensor.begin),
                              tensor.begin > reached
                                  ? fmt::format("there is a hole from {}", with_commas(reached))
                                  : fmt::format("overlaps the tensor before, which ends at {}",
@@ -213,7 +205,7 @@ void check_layout(SafetensorsHeader& header, int64_t data_bytes, const std::stri
       fail_input(
           where,
           fmt::format("tensor {}: ends at byte {} of the data, which has {} bytes",
-                      display_name(tensor.name), with_commas(tensor.end), with_commas(data_bytes)),
+                      quoted_name(tensor.name), with_commas(tensor.end), with_commas(data_bytes)),
           "truncated?");
     }
     reached = tensor.end;
@@ -227,10 +219,6 @@ void check_layout(SafetensorsHeader& header, int64_t data_bytes, const std::stri
 }  // namespace
 
 int64_t TensorInfo::elements() const { return (end - begin) / dtype_bytes(dtype); }
-
-std::string shape_text(std::span<const int64_t> shape) {
-  return fmt::format("({})", fmt::join(shape, ", "));
-}
 
 SafetensorsHeader parse_safetensors(Bytes bytes, const std::string& where) {
   ByteReader reader(bytes, where);

@@ -1,17 +1,18 @@
-// The index of shards that a server sends: whatever it holds, only plain file names come out.
+// Any text as the index of a sharded model: refused, or plain names of files in the folder.
 #include <cstdint>
-#include <string_view>
 
 #include "base/error.h"
-#include "weights/download.h"
+#include "weights/safetensors.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
   try {
-    for (const std::string& name :
-         llm::shards_of_index({reinterpret_cast<const char*>(data), size}, "index")) {
-      LLM_ASSERT(name.find_first_of("/\\") == std::string::npos && name[0] != '.', "{}", name);
+    for (const auto& [shard, tensors] : llm::parse_shard_index(text, "input")) {
+      const llm::fs::path path = llm::fs::path("folder") / shard;
+      LLM_ASSERT(path.parent_path() == "folder" && path.lexically_normal() == path);
+      LLM_ASSERT(path.extension() == ".safetensors" && !tensors.empty());
     }
-  } catch (const llm::Error&) {  // refused, as it should be
+  } catch (const llm::Error&) {
   }
   return 0;
 }

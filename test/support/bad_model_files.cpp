@@ -1,9 +1,11 @@
 // Bad config.json, safetensors, checkpoints and run folders.
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/file.h>
 #include <unistd.h>
 
 #include "support/bad_input.h"
+#include "weights/zip_file.h"
 
 namespace llm::test {
 namespace {
@@ -151,6 +153,57 @@ std::vector<BadCase> weights() {
   };
 }
 
+BadCase bad_import(const std::string& name, std::vector<std::string> message,
+                   const std::string& file, const std::string& bytes) {
+  message.push_back(file);
+  return {"import: " + name,
+          {"import", file, "-o", "new", "--heads", "1"},
+          kInput,
+          std::move(message),
+          [file, bytes](const fs::path& sandbox) { write_file(sandbox / file, bytes); }};
+}
+
+// An archive of torch.save with this pickle and nothing else.
+std::string archive_of(const std::string& pickle) {
+  const fs::path path = fs::temp_directory_path() / fmt::format("llm_archive_{}", getpid());
+  ZipWriter zip(path);
+  zip.add("m/data.pkl", pickle);
+  zip.finish();
+  const std::string bytes = read_text_file(path);
+  fs::remove(path);
+  return bytes;
+}
+
+std::vector<BadCase> imports() {
+  const auto sharded = [](const std::string& name, std::vector<std::string> message,
+                          const std::string& map) {
+    return BadCase{
+        "shards: " + name, kGenerate, kInput, std::move(message), [map](const fs::path& sandbox) {
+          fs::rename(sandbox / kWeights, sandbox / "run/a.safetensors");
+          write_file(sandbox / "run/model.safetensors.index.json", "{\"weight_map\":" + map + "}");
+        }};
+  };
+  return {
+      bad_import("code in a pickle", {"posix.system", "not allowed"}, "a.pth",
+                 archive_of("cposix\nsystem\n\x8c\x0ctouch hacked\x85R.")),
+      bad_import("no dict in a pickle", {"no state dict"}, "a.pth", archive_of("N.")),
+      bad_import("pickle without archive", {"PyTorch before 1.6"}, "a.pth",
+                 std::string("\x80\x02\x8a\x0al\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", 15)),
+      bad_import("archive cut", {"truncated"}, "a.pth", archive_of("N.").substr(0, 90)),
+      bad_import("llm.c, version", {"version 7"}, "a.bin",
+                 int32_bytes(20240326) + int32_bytes(7) + std::string(1016, '\0')),
+      bad_import("llm.c, cut", {"offset 8"}, "a.bin", int32_bytes(20240326) + int32_bytes(3)),
+      bad_import("text", {"header"}, "a.safetensors", "this is no model"),
+      bad_import("empty", {"header length"}, "a.pth", ""),
+      sharded("outside of the folder", {"index.json", "\"../a.safetensors\""},
+              R"({"a":"../a.safetensors"})"),
+      sharded("a folder", {"run/model.safetensors.index.json", "\"/\""}, R"({"a":"/"})"),
+      sharded("not there", {"run/b.safetensors"}, R"({"a":"b.safetensors"})"),
+      sharded("not listed", {"\"transformer.", "not listed"}, R"({"a":"a.safetensors"})"),
+      sharded("no map", {"run/model.safetensors.index.json", "weight_map"}, "[]"),
+  };
+}
+
 BadCase bad_resume(const std::string& name, const std::vector<std::string>& more, int exit_code,
                    std::vector<std::string> message,
                    const std::function<void(const fs::path&)>& damage = {}) {
@@ -234,7 +287,7 @@ std::vector<BadCase> runs() {
 
 std::vector<BadCase> bad_model_files() {
   std::vector<BadCase> all;
-  for (const auto& part : {configs(), weights(), runs()}) {
+  for (const auto& part : {configs(), weights(), imports(), runs()}) {
     all.insert(all.end(), part.begin(), part.end());
   }
   return all;

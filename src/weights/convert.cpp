@@ -1,0 +1,104 @@
+#include "weights/convert.h"
+
+#include <fmt/format.h>
+
+#include "backend/plan_backend.h"
+#include "base/error.h"
+#include "weights/book_file.h"
+#include "weights/llmc_file.h"
+#include "weights/model_folder.h"
+
+namespace llm {
+namespace {
+
+void check_tokenizer(const Tokenizer& tokenizer, const ModelConfig& config,
+                     const std::string& where) {
+  if (tokenizer.vocab_size() <= config.vocab_size) return;
+  fail_input(where,
+             fmt::format("the tokenizer has {} tokens, the model a vocabulary of {}",
+                         with_commas(tokenizer.vocab_size()), with_commas(config.vocab_size)),
+             "give the right one with --tokenizer");
+}
+
+using WriteFile = std::function<void(const fs::path&)>;
+
+// A file under another name until it is whole.
+void write_whole(const fs::path& path, const WriteFile& write) {
+  fs::path unfinished = path;
+  unfinished += ".tmp";
+  try {
+    write(unfinished);
+    rename_path(unfinished, path);
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove(unfinished, ignored);
+    throw;
+  }
+  sync_directory(path.parent_path());
+}
+
+fs::path write_format(const ModelConfig& config, const ParameterStore& store,
+                      const ReadParameter& read, DType dtype, const ConversionTarget& target) {
+  const Tokenizer* tokenizer = target.tokenizer;
+  if (target.format == ModelFormat::hugging_face) {
+    write_model_folder(target.directory, {config, store, read, dtype, tokenizer});
+    return target.directory / "model.safetensors";
+  }
+  const bool book = target.format == ModelFormat::book;
+  const fs::path path = target.directory / (book ? "model.pth" : "model.bin");
+  make_directories(target.directory);
+  write_whole(path, [&](const fs::path& unfinished) {
+    book ? write_book_file(unfinished, config, store, read, dtype)
+         : write_llmc_file(unfinished, config, store, read, dtype);
+  });
+  if (tokenizer != nullptr) tokenizer->save(target.directory);
+  return path;
+}
+
+}  // namespace
+
+ModelFormat parse_model_format(const std::string& name) {
+  if (name == "hugging-face") return ModelFormat::hugging_face;
+  if (name == "book") return ModelFormat::book;
+  if (name == "llm.c") return ModelFormat::llm_c;
+  fail_usage("--format", fmt::format("\"{}\" is none of hugging-face, book, llm.c", name));
+}
+
+DType parse_file_dtype(const std::string& name) {
+  for (const DType dtype : {DType::f32, DType::bf16, DType::f16}) {
+    if (name == dtype_name(dtype)) return dtype;
+  }
+  fail_usage("--dtype", fmt::format("\"{}\" is none of keep, f32, bf16, f16", name));
+}
+
+ConversionResult convert_model(Backend& backend, const ModelSource& source,
+                               const ModelConfig& config, const ConversionTarget& target) {
+  LLM_ASSERT(source.naming);
+  if (target.tokenizer != nullptr) {
+    check_tokenizer(*target.tokenizer, config, source.tensors.where());
+  }
+  MemoryByPurpose usage;
+  const std::unique_ptr<Backend> plan = make_plan_backend(backend, usage);
+  const Gpt outline(*plan, config, {});
+  const ModelTensors tensors(source.tensors, outline.parameters(), *source.naming);
+  ConversionResult result{{}, target.dtype.value_or(tensors.dtype()), config};
+  if (target.format == ModelFormat::book) require_book_form(config);
+  if (target.format == ModelFormat::llm_c) require_llmc_form(config, result.dtype);
+  constexpr int64_t kProgressStep = 1 << 24;  // parameters
+  const int64_t all = parameter_count(config);
+  int64_t done = 0;
+  int held = -1;
+  const ReadParameter read = [&](std::span<float> into, const ParameterBlock& block) {
+    if (held >= 0 && held != block.index) tensors.release(held);
+    held = block.index;
+    tensors.read(into, block);
+    if (block.column == 0) tensors.release(block);
+    const int64_t before = done;
+    done += static_cast<int64_t>(into.size());
+    if (done / kProgressStep != before / kProgressStep) target.progress(done, all);
+  };
+  result.weights = write_format(config, outline.parameters(), read, result.dtype, target);
+  return result;
+}
+
+}  // namespace llm
