@@ -62,11 +62,10 @@ class CpuBackend final : public CpuDevice {
     }
     check_tokens(op, tokens, positions, rows, token_table.dim(0),
                  position_table ? position_table.dim(0) : -1);
-    const Input token_in(token_table), position_in(position_table);
     const Output out(y);
     cpu_ref::embedding_forward(out.data(), tokens.i32(), positions ? positions.i32() : nullptr,
-                               token_in.data(), position_in.data(), rows, tokens.columns(), C,
-                               threads_);
+                               StoredRows(token_table), StoredRows(position_table), rows,
+                               tokens.columns(), C, threads_);
   }
   void embedding_backward(Tensor dtoken_table, Tensor dposition_table, Tensor dy, Tensor tokens,
                           Tensor positions) override {

@@ -2,6 +2,10 @@
 // what the processor has. Every function lets NaN through.
 #pragma once
 
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
 #include <cstdint>
 #include <cstring>
 
@@ -20,6 +24,22 @@ inline Floats splat(float value) { return Floats{} + value; }
 inline Floats load(const float* from) {
   Floats result;
   std::memcpy(&result, from, sizeof result);
+  return result;
+}
+inline Floats load(const uint16_t* bf16) {
+  typedef uint32_t Words __attribute__((vector_size(32)));
+#ifdef __AVX2__  // GCC makes several instructions of the general form
+  const Words words = reinterpret_cast<Words>(
+      _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bf16))));
+#else
+  typedef uint16_t Halves __attribute__((vector_size(16)));
+  Halves halves;
+  std::memcpy(&halves, bf16, sizeof halves);
+  const Words words = __builtin_convertvector(halves, Words);
+#endif
+  const Words bits = words << 16;
+  Floats result;
+  std::memcpy(&result, &bits, sizeof result);
   return result;
 }
 inline void store(float* to, Floats value) { std::memcpy(to, &value, sizeof value); }
