@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <vector>
 
 #include "cpu_ref/attention_decode.h"
@@ -11,106 +13,143 @@ namespace {
 
 // A product costs as much as this many whose numbers are in the cache: it has to wait for memory.
 constexpr int64_t kCostOfReading = 16;
-constexpr int64_t kHeads = 16;     // at a time
-constexpr int64_t kPositions = 4;  // cached rows at a time: as many sums do not wait for each other
+constexpr int64_t kHeads = 4;  // at a time: as many sums do not wait for each other
 
-// Heads [first, first + count) of the query at `position` of sequence b, which sees `visible`
-// cached positions. They share one walk through the cache, where a position's heads lie side by
-// side.
-struct DecodeQuery {
-  int64_t b, position, first, count, visible;
+// The cached positions that a query sees are cut into chunks, whose heads lie side by side: a
+// thread reads whole chunks, from end to end, as memory likes it best. Each chunk gives a softmax
+// of its own and the sum that goes with it; these are put together in the order of the chunks. The
+// cut depends on the number of positions alone, so the result depends neither on the threads nor on
+// the other sequences.
+constexpr int64_t kLeastChunk = 16, kMostChunks = 16;
+int64_t chunk_size(int64_t visible) {
+  const int64_t even = (visible + kMostChunks - 1) / kMostChunks;
+  return std::max(kLeastChunk, even);
+}
+
+struct Chunk {
+  int64_t b, begin, end;  // positions of sequence b
 };
 
-// Calls body(rows, position, count) for pieces of up to kPositions cached positions of one block;
-// `rows` is the first head of the first of them, and the next ones are KV * D elements apart.
-template <typename Element, typename Body>
-void for_cached(const PagedCache& cache, const DecodeQuery& query, const Body& body) {
-  const int64_t step = cache.KV * cache.D;
-  for (int64_t begin = 0; begin < query.visible; begin += cache.block_size) {
-    const int64_t count = std::min(cache.block_size, query.visible - begin);
-    const Element* rows =
-        static_cast<const Element*>(cache.data) + cache.element(query.b, begin, 0);
-    for (int64_t j = 0; j < count; j += kPositions) {
-      body(rows + j * step, begin + j, std::min(kPositions, count - j));
+int64_t rounded_heads(int64_t H) { return (H + kHeads - 1) / kHeads * kHeads; }
+
+// What chunks give, per head.
+struct ChunkSums {
+  int64_t H, D;
+  WideCopy sums;               // (chunks, H, D) sum of e^(score - top) * value
+  std::vector<float> tops;     // (chunks, H) highest score
+  std::vector<double> totals;  // (chunks, H) sum of e^(score - top)
+
+  // (H, rounded up) where a head's keys and values are in a cached row; the last head fills up.
+  std::vector<int64_t> group;
+
+  ChunkSums(int64_t chunks, int64_t heads, const PagedCache& cache)
+      : H(heads), D(cache.D), tops(static_cast<size_t>(chunks * heads)), totals(tops.size()) {
+    sums.take(chunks * H * D);
+    std::fill_n(sums.data(), chunks * H * D, 0.0f);
+    for (int64_t h = 0; h < rounded_heads(H); ++h) {
+      group.push_back(std::min(h, H - 1) * cache.KV / H * D);
     }
   }
-}
+};
 
-// Products of one row with `kCount` cached rows that are `step` apart.
-template <int kCount, typename Element>
-void dots(float* y, const float* x, const Element* rows, int64_t step, int64_t D, float scale) {
-  Floats sums[kCount] = {};
-  int64_t d = 0;
-  for (; d + kLanes <= D; d += kLanes) {
-    const Floats value = load(x + d);
-    for (int i = 0; i < kCount; ++i) sums[i] += value * load(rows + i * step + d);
-  }
-  for (int i = 0; i < kCount; ++i) {
-    float sum = sum_lanes(sums[i]);
-    for (int64_t rest = d; rest < D; ++rest) sum += x[rest] * widen(rows[i * step + rest]);
-    y[i] = scale * sum;
-  }
-}
+// What a thread needs for a chunk.
+struct ChunkScratch {
+  std::vector<const float*> queries;      // (H, rounded up); the last head fills up
+  std::vector<const void*> keys, values;  // (positions) cached rows
+  std::vector<float> probabilities;       // (H, rounded up; positions)
 
-// y += the sum of factors[i] * row i
-template <int kCount, typename Element>
-void add_scaled_rows(float* y, const Element* rows, int64_t step, const float* factors, int64_t D) {
-  int64_t d = 0;
-  for (; d + kLanes <= D; d += kLanes) {
-    Floats sum = load(y + d);
-    for (int i = 0; i < kCount; ++i) sum += factors[i] * load(rows + i * step + d);
-    store(y + d, sum);
-  }
-  for (; d < D; ++d) {
-    for (int i = 0; i < kCount; ++i) y[d] += factors[i] * widen(rows[i * step + d]);
+  ChunkScratch(int64_t H, int64_t positions)
+      : queries(static_cast<size_t>(rounded_heads(H))),
+        keys(static_cast<size_t>(positions)),
+        values(keys.size()),
+        probabilities(queries.size() * keys.size()) {}
+};
+
+void find_rows(std::vector<const void*>& rows, const PagedCache& cache, const Chunk& chunk) {
+  for (int64_t j = chunk.begin; j < chunk.end; ++j) {
+    rows[static_cast<size_t>(j - chunk.begin)] =
+        static_cast<const std::byte*>(cache.data) +
+        cache.element(chunk.b, j, 0) * dtype_bytes(cache.dtype);
   }
 }
 
-// scratch: count * (visible + D) numbers
+// y[i * stride] = scale * query head i . its key in a cached row
 template <typename Element>
-void decode_heads(HeadView<float> out, HeadView<const float> q, const PagedCache& keys,
-                  const PagedCache& values, const DecodeQuery& query, int64_t H, float scale,
-                  float* scratch) {
-  const int64_t D = keys.D, step = keys.KV * D, visible = query.visible;
-  float* probabilities = scratch;                 // (count, visible)
-  float* sums = scratch + query.count * visible;  // (count, D)
-  const auto group_of = [&](int64_t i) { return (query.first + i) * keys.KV / H; };
-  for_cached<Element>(keys, query, [&](const Element* rows, int64_t j, int64_t count) {
-    for (int64_t i = 0; i < query.count; ++i) {
-      const float* x = q.at(query.b, query.position, query.first + i);
-      const Element* key = rows + group_of(i) * D;
-      float* to = probabilities + i * visible + j;
-      if (count == kPositions) {
-        dots<kPositions>(to, x, key, step, D, scale);
-      } else {
-        for (int64_t n = 0; n < count; ++n) dots<1>(to + n, x, key + n * step, step, D, scale);
-      }
-    }
-  });
-  std::fill_n(sums, query.count * D, 0.0f);
-  double totals[kHeads];
-  for (int64_t i = 0; i < query.count; ++i) {
-    totals[i] = exp_row(probabilities + i * visible, visible).total;
+void scores_of_heads(float* y, int64_t stride, const float* const* queries, const Element* row,
+                     const int64_t* group, int64_t D, float scale) {
+  Floats sums[kHeads] = {};
+  int64_t d = 0;
+  for (; d + kLanes <= D; d += kLanes) {
+    for (int64_t i = 0; i < kHeads; ++i) sums[i] += load(queries[i] + d) * load(row + group[i] + d);
   }
-  for_cached<Element>(values, query, [&](const Element* rows, int64_t j, int64_t count) {
-    for (int64_t i = 0; i < query.count; ++i) {
-      const float* factors = probabilities + i * visible + j;
-      const Element* value = rows + group_of(i) * D;
-      float* to = sums + i * D;
-      if (count == kPositions) {
-        add_scaled_rows<kPositions>(to, value, step, factors, D);
-      } else {
-        for (int64_t n = 0; n < count; ++n) {
-          add_scaled_rows<1>(to, value + n * step, step, factors + n, D);
-        }
-      }
-    }
-  });
-  for (int64_t i = 0; i < query.count; ++i) {
-    float* to = out.at(query.b, query.position, query.first + i);
-    const float inverse = visible > 0 ? static_cast<float>(1 / totals[i]) : 0.0f;
-    for (int64_t d = 0; d < D; ++d) to[d] = sums[i * D + d] * inverse;
+  static_assert(kHeads == 4);
+  FourFloats totals = sum_lanes(sums[0], sums[1], sums[2], sums[3]);
+  for (; d < D; ++d) {
+    for (int64_t i = 0; i < kHeads; ++i) totals[i] += queries[i][d] * widen(row[group[i] + d]);
   }
+  for (int64_t i = 0; i < kHeads; ++i) y[i * stride] = scale * totals[i];
+}
+
+template <typename Element>
+void all_scores(float* y, const ChunkScratch& scratch, const int64_t* group, int64_t H, int64_t D,
+                int64_t size, float scale) {
+  const float* const* queries = scratch.queries.data();
+  for (int64_t j = 0; j < size; ++j) {
+    const auto* row = static_cast<const Element*>(scratch.keys[static_cast<size_t>(j)]);
+    for (int64_t h = 0; h < H; h += kHeads) {
+      scores_of_heads(y + h * size + j, size, queries + h, row, group + h, D, scale);
+    }
+  }
+}
+
+// sum += factor * value
+template <typename Element>
+void add_value(float* sum, const Element* value, float factor, int64_t D) {
+  int64_t d = 0;
+  for (; d + kLanes <= D; d += kLanes) store(sum + d, load(sum + d) + factor * load(value + d));
+  for (; d < D; ++d) sum[d] += factor * widen(value[d]);
+}
+
+template <typename Element>
+void all_sums(float* sums, const float* probabilities, const ChunkScratch& scratch,
+              const int64_t* group, int64_t H, int64_t D, int64_t size) {
+  for (int64_t j = 0; j < size; ++j) {
+    const auto* row = static_cast<const Element*>(scratch.values[static_cast<size_t>(j)]);
+    for (int64_t h = 0; h < H; ++h) {
+      add_value(sums + h * D, row + group[h], probabilities[h * size + j], D);
+    }
+  }
+}
+
+template <typename Element>
+void sum_chunk(ChunkSums& result, int64_t index, ChunkScratch& scratch, const Chunk& chunk,
+               float scale) {
+  const int64_t H = result.H, D = result.D, size = chunk.end - chunk.begin;
+  const int64_t* group = result.group.data();
+  float* probabilities = scratch.probabilities.data();
+  all_scores<Element>(probabilities, scratch, group, H, D, size, scale);
+  for (int64_t h = 0; h < H; ++h) {
+    const SoftmaxRow softmax = exp_row(probabilities + h * size, size);
+    result.tops[static_cast<size_t>(index * H + h)] = softmax.top;
+    result.totals[static_cast<size_t>(index * H + h)] = softmax.total;
+  }
+  all_sums<Element>(result.sums.data() + index * H * D, probabilities, scratch, group, H, D, size);
+}
+
+// out (D) of head h from chunks [begin, end).
+void combine(float* out, const ChunkSums& chunks, int64_t h, int64_t begin, int64_t end) {
+  float top = -std::numeric_limits<float>::infinity();
+  double total = 0;
+  const auto at = [&](int64_t chunk) { return static_cast<size_t>(chunk * chunks.H + h); };
+  for (int64_t chunk = begin; chunk < end; ++chunk) top = std::max(top, chunks.tops[at(chunk)]);
+  std::fill_n(out, chunks.D, 0.0f);
+  for (int64_t chunk = begin; chunk < end; ++chunk) {
+    const float factor = std::exp(chunks.tops[at(chunk)] - top);
+    total += factor * chunks.totals[at(chunk)];
+    add_scaled(out, chunks.sums.data() + (chunk * chunks.H + h) * chunks.D, factor, chunks.D);
+  }
+  const float inverse = total > 0 ? static_cast<float>(1 / total) : 0.0f;
+  for (int64_t d = 0; d < chunks.D; ++d) out[d] *= inverse;
 }
 
 }  // namespace
@@ -119,23 +158,42 @@ void attention_decode_fast(HeadView<float> out, HeadView<const float> q, const P
                            const PagedCache& values, const int32_t* lengths, int64_t B, int64_t Tq,
                            int64_t H, float scale, Threads threads) {
   const int64_t D = keys.D;
-  const int64_t longest = B > 0 ? *std::max_element(lengths, lengths + B) : 0;
-  const int64_t cost = kCostOfReading * B * H * Tq * longest * D;
-  const auto body = keys.dtype == DType::f32 ? decode_heads<float> : decode_heads<uint16_t>;
-  // Ranges of heads of all sequences.
-  parallel_ranges(B * H, threads_for_products(cost, threads), 1, [&](int64_t begin, int64_t end) {
-    const int64_t most = std::min({kHeads, H, end - begin});
-    std::vector<float> scratch(static_cast<size_t>(most * (longest + D)));
-    for (int64_t head = begin; head < end;) {
-      const int64_t b = head / H, first = head % H;
-      const int64_t count = std::min({kHeads, H - first, end - head});
-      for (int64_t i = 0; i < Tq; ++i) {
-        const int64_t visible = std::max<int64_t>(0, lengths[b] - Tq + i + 1);
-        body(out, q, keys, values, {b, i, first, count, visible}, H, scale, scratch.data());
+  const auto body = keys.dtype == DType::f32 ? sum_chunk<float> : sum_chunk<uint16_t>;
+  for (int64_t i = 0; i < Tq; ++i) {
+    std::vector<Chunk> chunks;
+    std::vector<int64_t> first;  // chunk of each sequence
+    int64_t positions = 0, longest = 0;
+    for (int64_t b = 0; b < B; ++b) {
+      const int64_t visible = std::max<int64_t>(0, lengths[b] - Tq + i + 1);
+      const int64_t size = chunk_size(visible);
+      first.push_back(static_cast<int64_t>(chunks.size()));
+      for (int64_t begin = 0; begin < visible; begin += size) {
+        chunks.push_back({b, begin, std::min(visible, begin + size)});
       }
-      head += count;
+      positions += visible;
+      longest = std::max(longest, size);
     }
-  });
+    const auto count = static_cast<int64_t>(chunks.size());
+    first.push_back(count);
+    ChunkSums sums(count, H, keys);
+    parallel_items(
+        count, threads_for_products(kCostOfReading * positions * H * D, threads),
+        [&] { return ChunkScratch(H, longest); },
+        [&](int64_t index, ChunkScratch& scratch) {
+          const Chunk& chunk = chunks[static_cast<size_t>(index)];
+          for (size_t h = 0; h < scratch.queries.size(); ++h) {
+            scratch.queries[h] = q.at(chunk.b, i, std::min(static_cast<int64_t>(h), H - 1));
+          }
+          find_rows(scratch.keys, keys, chunk);
+          find_rows(scratch.values, values, chunk);
+          body(sums, index, scratch, chunk, scale);
+        });
+    for (int64_t item = 0; item < B * H; ++item) {
+      const int64_t b = item / H, h = item % H;
+      combine(out.at(b, i, h), sums, h, first[static_cast<size_t>(b)],
+              first[static_cast<size_t>(b) + 1]);
+    }
+  }
 }
 
 }  // namespace llm::cpu_ref

@@ -29,10 +29,11 @@ void linear_backward_bias(float* dbias, const float* dy, int64_t rows, int64_t o
 // takes the dot products, and the loops above for the backward pass.
 void linear_forward_fast(float* y, const float* x, StoredRows weight, const float* bias,
                          int64_t rows, int64_t in, int64_t out, Threads threads);
-// y = gelu(pre), pre = x weight^T + bias. pre may be null.
+// y = gelu(pre), pre = x weight^T + bias. pre may be null. round_pre: pre is rounded to bf16, as
+// where it is stored in that type.
 void linear_gelu_forward_fast(float* y, float* pre, const float* x, StoredRows weight,
                               const float* bias, int64_t rows, int64_t in, int64_t out,
-                              Threads threads);
+                              bool round_pre, Threads threads);
 void linear_backward_input_fast(float* dx, const float* dy, const float* weight, int64_t rows,
                                 int64_t in, int64_t out, bool accumulate, Threads threads);
 void linear_backward_weight_fast(float* dweight, const float* dy, const float* x, int64_t rows,

@@ -25,7 +25,7 @@ constexpr int64_t kFewRows = 64;
 // Bytes of the weight that are worth a claim (some 3 us of reading), and claims per thread: a
 // thread that the system holds up leaves its share to the others.
 constexpr int64_t kPieceBytes = 32 << 10;
-constexpr int64_t kPiecesPerThread = 4;
+constexpr int64_t kPiecesPerThread = 2;
 
 // Calls body(begin, end) on disjoint ranges that cover the columns of the result.
 template <typename Body>
@@ -140,11 +140,14 @@ void linear_forward_fast(float* y, const float* x, StoredRows weight, const floa
 
 void linear_gelu_forward_fast(float* y, float* pre, const float* x, StoredRows weight,
                               const float* bias, int64_t rows, int64_t in, int64_t out,
-                              Threads threads) {
+                              bool round_pre, Threads threads) {
   float* before = pre ? pre : y;
   forward({before, x, weight, bias, rows, in, out, 0, out}, threads, [&](const Part& part) {
     for (int64_t r = part.row; r < part.row + part.rows; ++r) {
       const int64_t at = r * out + part.column;
+      for (int64_t i = at; round_pre && i < at + part.columns; ++i) {
+        before[i] = bf16_to_f32(f32_to_bf16(before[i]));
+      }
       gelu_forward_range(y + at, before + at, part.columns);
     }
   });

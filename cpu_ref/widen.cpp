@@ -16,22 +16,26 @@ template <typename Visit>
 void for_each_element(const Tensor& tensor, const Visit& visit) {
   LLM_ASSERT(tensor.dtype == DType::bf16, "activations and weights are f32 or bf16, got {}",
              tensor.describe());
-  uint16_t* data = static_cast<uint16_t*>(tensor.data);
-  if (tensor.contiguous()) {
-    for (int64_t i = 0, size = tensor.size(); i < size; ++i) visit(data[i], i);
-    return;
-  }
   std::array<int64_t, Tensor::kMaxRank> shape{1, 1, 1, 1}, stride{};
   for (int axis = 0; axis < tensor.rank; ++axis) {
     shape[Tensor::kMaxRank - tensor.rank + axis] = tensor.shape[axis];
     stride[Tensor::kMaxRank - tensor.rank + axis] = tensor.stride[axis];
   }
+  auto* data = static_cast<uint16_t*>(tensor.data);
   int64_t flat = 0;
-  for (int64_t a = 0; a < shape[0]; ++a)
-    for (int64_t b = 0; b < shape[1]; ++b)
-      for (int64_t c = 0; c < shape[2]; ++c)
-        for (int64_t d = 0; d < shape[3]; ++d)
-          visit(data[a * stride[0] + b * stride[1] + c * stride[2] + d * stride[3]], flat++);
+  for (int64_t a = 0; a < shape[0]; ++a) {
+    for (int64_t b = 0; b < shape[1]; ++b) {
+      for (int64_t c = 0; c < shape[2]; ++c) {
+        uint16_t* row = data + a * stride[0] + b * stride[1] + c * stride[2];
+        if (stride[3] == 1) {  // which the compiler can vectorize
+          for (int64_t d = 0; d < shape[3]; ++d) visit(row[d], flat + d);
+        } else {
+          for (int64_t d = 0; d < shape[3]; ++d) visit(row[d * stride[3]], flat + d);
+        }
+        flat += shape[3];
+      }
+    }
+  }
 }
 
 void widen_into(float* to, const Tensor& tensor) {
