@@ -1,5 +1,7 @@
 #include "cpu_ref/few_rows.h"
 
+#include <cstring>
+
 #include "cpu_ref/few_rows_loop.h"
 #include "cpu_ref/few_rows_x86.h"
 #include "cpu_ref/vector_math.h"
@@ -9,11 +11,25 @@ namespace {
 
 constexpr int64_t kRegisters = kPartialSums / kLanes;
 
+inline void load_columns(Floats (&w)[kRegisters], const float* from) {
+  for (int64_t i = 0; i < kRegisters; ++i) w[i] = load(from + kLanes * i);
+}
+inline void load_columns(Floats (&w)[kRegisters], const uint16_t* from) {
+  typedef uint32_t Words __attribute__((vector_size(32)));
+  for (int64_t i = 0; i < kRegisters / 2; ++i) {
+    Words pairs;
+    std::memcpy(&pairs, from + 2 * kLanes * i, sizeof pairs);
+    const Words even = pairs << 16, odd = pairs & 0xffff0000u;
+    std::memcpy(&w[i], &even, sizeof even);
+    std::memcpy(&w[kRegisters / 2 + i], &odd, sizeof odd);
+  }
+}
+
 template <typename Element>
 inline void step(Floats (&sums)[kRegisters], const float* x, const Element* weight) {
-  for (int64_t i = 0; i < kRegisters; ++i) {
-    sums[i] += load(weight + kLanes * i) * load(x + kLanes * i);
-  }
+  Floats w[kRegisters];
+  load_columns(w, weight);
+  for (int64_t i = 0; i < kRegisters; ++i) sums[i] += w[i] * load(x + kLanes * i);
 }
 
 inline float sum_of(const Floats (&sums)[kRegisters]) {
@@ -21,12 +37,13 @@ inline float sum_of(const Floats (&sums)[kRegisters]) {
 }
 
 template <typename Element>
-void portable_row(const FewRows& product, const Element* weight, int64_t row, int64_t begin,
-                  int64_t end) {
+void portable_row(const FewRows& product, const Element* weight, const OrderedRows& rows,
+                  int64_t row, int64_t begin, int64_t end) {
   const int64_t in = product.in, whole = in / kPartialSums * kPartialSums;
-  const float* x = product.x + row * in;
-  float rest_x[kPartialSums], rest_weight[kPartialSums];
-  load_rest(rest_x, x + whole, in - whole);
+  const float* x = rows.row(row);
+  float rest_x[kPartialSums];
+  Element rest_weight[kPartialSums];
+  load_rest(rest_x, x + whole, rows.stride() - whole);
   for (int64_t o = begin; o < end; ++o) {
     const Element* w = weight + o * in;
     Floats sums[kRegisters] = {};

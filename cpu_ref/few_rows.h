@@ -1,11 +1,12 @@
 // The product of few rows with a weight, as when decoding: each weight is read once, so that the
 // memory is the limit.
 //
-// The sum of one result: 32 partial sums, column c of the weight's row going to number c mod 32, in
-// the order of the columns; the 32 are then halved by adding the upper to the lower half until one
-// is left; the bias comes last. It does not depend on the number of rows, nor on which rows a
-// product is computed beside, nor on the body: AVX2 and AVX-512 give the same bits. (The portable
-// body too where the compiler uses fused multiply-adds.)
+// The sum of one result: 32 partial sums, columns c, c + 32, c + 64, ... of the weight's row going
+// to the same one, in that order (of an f32 weight to number c mod 32, of a bf16 weight, whose
+// columns are widened in pairs, to half of that and 16 more if it is odd); the 32 are then halved
+// by adding the upper to the lower half until one is left; the bias comes last. It does not depend
+// on the number of rows, nor on which rows a product is computed beside, nor on the body: AVX2 and
+// AVX-512 give the same bits. (The portable body too where the compiler uses fused multiply-adds.)
 #pragma once
 
 #include <cstdint>
