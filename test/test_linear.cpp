@@ -180,6 +180,7 @@ TEST(Linear, FusedGeluIsTheComposition) {
       backend->gelu_forward(bench.output("y", dtype, {11, 37}),
                             bench.input("pre", dtype, {11, 37}, pre));
       EXPECT_EQ(bench.finish()[0].values, result_named(fused, "y").values) << label;
+      EXPECT_EQ(result_named(fused, "y of inference").values, result_named(fused, "y").values);
       EXPECT_EQ(run_forward(*backend, each)[0].values, pre) << label;
     }
   }
