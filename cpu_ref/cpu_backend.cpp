@@ -62,11 +62,10 @@ class CpuBackend final : public CpuDevice {
     }
     check_tokens(op, tokens, positions, rows, token_table.dim(0),
                  position_table ? position_table.dim(0) : -1);
-    const Input token_in(token_table), position_in(position_table);
     const Output out(y);
     cpu_ref::embedding_forward(out.data(), tokens.i32(), positions ? positions.i32() : nullptr,
-                               token_in.data(), position_in.data(), rows, tokens.columns(), C,
-                               threads_);
+                               StoredRows(token_table), StoredRows(position_table), rows,
+                               tokens.columns(), C, threads_);
   }
   void embedding_backward(Tensor dtoken_table, Tensor dposition_table, Tensor dy, Tensor tokens,
                           Tensor positions) override {
@@ -104,13 +103,12 @@ class CpuBackend final : public CpuDevice {
                                  bias_in.data(), rows, C, epsilon, threads_);
     } else {
       layernorm_forward_fast(nullptr, out.data(), means, rstds, x_in.data(), nullptr,
-                             weight_in.data(), bias_in.data(), rows, C, epsilon, threads_);
+                             weight_in.data(), bias_in.data(), rows, C, epsilon, false, threads_);
     }
   }
   void residual_layernorm_forward(Tensor sum, Tensor y, Tensor mean, Tensor rstd, Tensor a,
                                   Tensor b, Tensor weight, Tensor bias, float epsilon) override {
-    // With bf16 the norm reads the rounded sum: the composition does that.
-    if (plain_ || y.dtype != DType::f32) {
+    if (plain_) {
       return Backend::residual_layernorm_forward(sum, y, mean, rstd, a, b, weight, bias, epsilon);
     }
     const char* op = "residual_layernorm_forward";
@@ -121,9 +119,11 @@ class CpuBackend final : public CpuDevice {
     check_optional_size(op, "bias", bias, C);
     check_optional(op, "mean", mean, DType::f32, rows);
     check_optional(op, "rstd", rstd, DType::f32, rows);
-    layernorm_forward_fast(sum.f32(), y.f32(), mean ? mean.f32() : nullptr,
-                           rstd ? rstd.f32() : nullptr, a.f32(), b.f32(), weight.f32(),
-                           bias ? bias.f32() : nullptr, rows, C, epsilon, threads_);
+    const Input a_in(a), b_in(b), weight_in(weight), bias_in(bias);
+    const Output sum_out(sum), out(y);
+    layernorm_forward_fast(sum_out.data(), out.data(), mean ? mean.f32() : nullptr,
+                           rstd ? rstd.f32() : nullptr, a_in.data(), b_in.data(), weight_in.data(),
+                           bias_in.data(), rows, C, epsilon, y.dtype == DType::bf16, threads_);
   }
   void layernorm_backward(Tensor dx, Tensor dweight, Tensor dbias, Tensor dx_sum, Tensor dy,
                           Tensor x, Tensor mean, Tensor rstd, Tensor weight,
@@ -156,10 +156,7 @@ class CpuBackend final : public CpuDevice {
   }
   void linear_gelu_forward(Tensor y, Tensor pre, Tensor x, const Weight& weight,
                            Tensor bias) override {
-    // With bf16 the GELU reads the rounded product: the composition does that.
-    if (plain_ || y.dtype != DType::f32) {
-      return Backend::linear_gelu_forward(y, pre, x, weight, bias);
-    }
+    if (plain_) return Backend::linear_gelu_forward(y, pre, x, weight, bias);
     run_linear_gelu_forward(y, pre, x, weight, bias, threads_);
   }
   void linear_backward(Tensor dx, Tensor dweight, Tensor dbias, Tensor dy, Tensor x,

@@ -4,19 +4,36 @@
 
 namespace llm::cpu_ref {
 
-void embedding_forward(float* y, const int32_t* tokens, const int32_t* positions,
-                       const float* token_table, const float* position_table, int64_t rows,
-                       int64_t length, int64_t channels, Threads threads) {
+namespace {
+
+template <typename Element>
+void forward(float* y, const int32_t* tokens, const int32_t* positions, const Element* token_table,
+             const Element* position_table, int64_t rows, int64_t length, int64_t channels,
+             Threads threads) {
   parallel_ranges(rows, threads, rows_per_thread(channels), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
-      const float* token = token_table + tokens[row] * channels;
+      const Element* token = token_table + tokens[row] * channels;
       const int64_t at = positions ? positions[row] : row % length;
-      const float* position = position_table ? position_table + at * channels : nullptr;
+      const Element* position = position_table ? position_table + at * channels : nullptr;
       for (int64_t c = 0; c < channels; ++c) {
-        y[row * channels + c] = token[c] + (position ? position[c] : 0.0f);
+        y[row * channels + c] = widen(token[c]) + (position ? widen(position[c]) : 0.0f);
       }
     }
   });
+}
+
+}  // namespace
+
+void embedding_forward(float* y, const int32_t* tokens, const int32_t* positions,
+                       StoredRows token_table, StoredRows position_table, int64_t rows,
+                       int64_t length, int64_t channels, Threads threads) {
+  if (token_table.dtype == DType::bf16) {
+    forward(y, tokens, positions, token_table.bf16(), position_table.bf16(), rows, length, channels,
+            threads);
+  } else {
+    forward(y, tokens, positions, token_table.f32(), position_table.f32(), rows, length, channels,
+            threads);
+  }
 }
 
 // A thread owns columns of the tables: no two threads write the same element, and each element is

@@ -18,10 +18,12 @@ void layernorm_backward(float* dx, float* dweight, float* dbias, const float* dy
                         int64_t channels, bool accumulate, Threads threads);
 
 // Vectorized; sums over channels in eight f32 lanes.
-// residual: null, or added to x; the sum goes to `sum` (which may be x).
+// residual: null, or added to x; the sum goes to `sum` (which may be x). round_sum: it is rounded
+// to bf16, as where it is stored in that type, before the norm reads it.
 void layernorm_forward_fast(float* sum, float* y, float* mean, float* rstd, const float* x,
                             const float* residual, const float* weight, const float* bias,
-                            int64_t rows, int64_t channels, float epsilon, Threads threads);
+                            int64_t rows, int64_t channels, float epsilon, bool round_sum,
+                            Threads threads);
 // Sums over rows in blocks of rows whose size does not depend on the number of threads.
 void layernorm_backward_fast(float* dx, float* dweight, float* dbias, const float* dy,
                              const float* x, const float* mean, const float* rstd,

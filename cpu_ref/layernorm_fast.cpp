@@ -11,14 +11,14 @@ namespace {
 // y may not overlap x, but for `sum`, which may be x.
 void forward_row(float* sum, float* y, float* mean, float* rstd, const float* x,
                  const float* residual, const float* weight, const float* bias, int64_t channels,
-                 float epsilon) {
+                 float epsilon, bool round_sum) {
   const float inverse = 1.0f / static_cast<float>(channels);
   Floats total{};
   if (residual) {
     for_lanes(0, channels, [&](int64_t c, int64_t count) {
-      const Floats value = count == kLanes
-                               ? load(x + c) + load(residual + c)
-                               : load_part(x + c, count) + load_part(residual + c, count);
+      Floats value = count == kLanes ? load(x + c) + load(residual + c)
+                                     : load_part(x + c, count) + load_part(residual + c, count);
+      if (round_sum) value = round_to_bf16(value);
       total += value;
       count == kLanes ? store(sum + c, value) : store_part(sum + c, value, count);
     });
@@ -91,13 +91,14 @@ void backward_row(float* dx, float* dweight, float* dbias, const float* dy, cons
 
 void layernorm_forward_fast(float* sum, float* y, float* mean, float* rstd, const float* x,
                             const float* residual, const float* weight, const float* bias,
-                            int64_t rows, int64_t channels, float epsilon, Threads threads) {
+                            int64_t rows, int64_t channels, float epsilon, bool round_sum,
+                            Threads threads) {
   parallel_ranges(rows, threads, rows_per_thread(channels), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const int64_t at = row * channels;
       forward_row(sum ? sum + at : nullptr, y + at, mean ? mean + row : nullptr,
                   rstd ? rstd + row : nullptr, x + at, residual ? residual + at : nullptr, weight,
-                  bias, channels, epsilon);
+                  bias, channels, epsilon, round_sum);
     }
   });
 }

@@ -1,9 +1,9 @@
 #include <algorithm>
+#include <vector>
 
 #include "cpu_ref/gelu.h"
 #include "cpu_ref/linear.h"
 #include "cpu_ref/threads.h"
-#include "cpu_ref/vector_math.h"
 
 #ifdef LLM_HAVE_OPENBLAS
 #include <cblas.h>
@@ -17,42 +17,25 @@ struct Part {
   int64_t row, rows, column, columns;
 };
 
-// --- Few rows: every weight is read once, so the product is as fast as the memory
+// --- Few rows: see few_rows.h
 
-constexpr int64_t kFewRows = 8;   // more are faster by OpenBLAS
-constexpr int64_t kRowGroup = 4;  // rows at a time
+// More are faster by OpenBLAS. Sequences that are decoded together are not as many, so that the
+// numbers of each do not depend on the others.
+constexpr int64_t kFewRows = 64;
+// Bytes of the weight that are worth a claim (some 3 us of reading), and claims per thread: a
+// thread that the system holds up leaves its share to the others.
+constexpr int64_t kPieceBytes = 32 << 10;
+constexpr int64_t kPiecesPerThread = 2;
 
-// y[r, column] for kRows rows and one column: dot products that share the weight's row.
-template <int kRows>
-void few_rows_column(float* y, const float* x, const float* weight, float bias, int64_t in,
-                     int64_t out) {
-  Floats sum[kRows][2] = {};
-  int64_t c = 0;
-  for (; c + 2 * kLanes <= in; c += 2 * kLanes) {
-    const Floats first = load(weight + c), second = load(weight + c + kLanes);
-    for (int r = 0; r < kRows; ++r) {
-      sum[r][0] += first * load(x + r * in + c);
-      sum[r][1] += second * load(x + r * in + c + kLanes);
-    }
-  }
-  for (int r = 0; r < kRows; ++r) {
-    float total = sum_lanes(sum[r][0] + sum[r][1]);
-    for (int64_t i = c; i < in; ++i) total += weight[i] * x[r * in + i];
-    y[r * out] = total + bias;
-  }
-}
-
-void few_rows_forward(float* y, const float* x, const float* weight, const float* bias, int64_t in,
-                      int64_t out, const Part& part) {
-  using Body = void (*)(float*, const float*, const float*, float, int64_t, int64_t);
-  constexpr Body kBodies[kRowGroup] = {few_rows_column<1>, few_rows_column<2>, few_rows_column<3>,
-                                       few_rows_column<4>};
-  for (int64_t o = part.column; o < part.column + part.columns; ++o) {
-    for (int64_t row = part.row; row < part.row + part.rows; row += kRowGroup) {
-      const Body body = kBodies[std::min(kRowGroup, part.row + part.rows - row) - 1];
-      body(y + row * out + o, x + row * in, weight + o * in, bias ? bias[o] : 0.0f, in, out);
-    }
-  }
+// Calls body(begin, end) on disjoint ranges that cover the columns of the result.
+template <typename Body>
+void parallel_columns(const FewRows& product, Threads threads, const Body& body) {
+  const int64_t bytes = product.in * product.out * dtype_bytes(product.weight.dtype);
+  const int64_t pieces = std::min({bytes / kPieceBytes + 1, product.out,
+                                   threads.count == 1 ? 1 : kPiecesPerThread * threads.count});
+  parallel_items(pieces, threads, [&](int64_t i) {
+    body(product.out * i / pieces, product.out * (i + 1) / pieces);
+  });
 }
 
 // --- Many rows: OpenBLAS. Each of our threads calls it for its part of the result (the backend
@@ -96,32 +79,75 @@ void many_rows_forward(float* y, const float* x, const float* weight, const floa
 
 void many_rows_forward(float* y, const float* x, const float* weight, const float* bias, int64_t in,
                        int64_t out, const Part& part) {
-  few_rows_forward(y, x, weight, bias, in, out, part);
+  few_rows_bodies().front().run({y + part.row * out,
+                                 x + part.row * in,
+                                 {weight, DType::f32},
+                                 bias,
+                                 part.rows,
+                                 in,
+                                 out,
+                                 part.column,
+                                 part.column + part.columns});
 }
 
 #endif
 
-void forward_part(float* y, const float* x, const float* weight, const float* bias, int64_t in,
-                  int64_t out, const Part& part) {
-  (part.rows <= kFewRows ? few_rows_forward : many_rows_forward)(y, x, weight, bias, in, out, part);
+// A part with a weight of either type: bf16 is widened some rows at a time, which stay in the
+// cache.
+void many_rows_forward(float* y, const float* x, const StoredRows& weight, const float* bias,
+                       int64_t in, int64_t out, const Part& part) {
+  if (weight.dtype == DType::f32) {
+    return many_rows_forward(y, x, weight.f32(), bias, in, out, part);
+  }
+  constexpr int64_t kColumns = 4 * kTile;
+  std::vector<float> wide(static_cast<size_t>(std::min(kColumns, part.columns) * in));
+  for (int64_t done = 0; done < part.columns; done += kColumns) {
+    const int64_t column = part.column + done, columns = std::min(kColumns, part.columns - done);
+    const uint16_t* from = weight.bf16() + column * in;
+    for (int64_t i = 0; i < columns * in; ++i) wide[static_cast<size_t>(i)] = bf16_to_f32(from[i]);
+    many_rows_forward(y + column, x, wide.data(), bias ? bias + column : nullptr, in, out,
+                      {part.row, part.rows, 0, columns});
+  }
+}
+
+// y = x weight^T + bias; after(row, rows, column, columns) follows on each part of it.
+template <typename After>
+void forward(const FewRows& product, Threads threads, const After& after) {
+  if (product.rows == 0 || product.out == 0) return;
+  if (product.rows <= kFewRows) {
+    const FewRowsBody& body = few_rows_bodies().front();
+    return parallel_columns(product, threads, [&](int64_t begin, int64_t end) {
+      FewRows part = product;
+      part.begin = begin;
+      part.end = end;
+      body.run(part);
+      after(Part{0, product.rows, begin, end - begin});
+    });
+  }
+  parallel_parts(product.rows, product.out, product.in, threads, [&](const Part& part) {
+    many_rows_forward(product.y, product.x, product.weight, product.bias, product.in, product.out,
+                      part);
+    after(part);
+  });
 }
 
 }  // namespace
 
-void linear_forward_fast(float* y, const float* x, const float* weight, const float* bias,
+void linear_forward_fast(float* y, const float* x, StoredRows weight, const float* bias,
                          int64_t rows, int64_t in, int64_t out, Threads threads) {
-  parallel_parts(rows, out, in, threads,
-                 [&](const Part& part) { forward_part(y, x, weight, bias, in, out, part); });
+  forward({y, x, weight, bias, rows, in, out, 0, out}, threads, [](const Part&) {});
 }
 
-void linear_gelu_forward_fast(float* y, float* pre, const float* x, const float* weight,
+void linear_gelu_forward_fast(float* y, float* pre, const float* x, StoredRows weight,
                               const float* bias, int64_t rows, int64_t in, int64_t out,
-                              Threads threads) {
+                              bool round_pre, Threads threads) {
   float* before = pre ? pre : y;
-  parallel_parts(rows, out, in, threads, [&](const Part& part) {
-    forward_part(before, x, weight, bias, in, out, part);
+  forward({before, x, weight, bias, rows, in, out, 0, out}, threads, [&](const Part& part) {
     for (int64_t r = part.row; r < part.row + part.rows; ++r) {
       const int64_t at = r * out + part.column;
+      for (int64_t i = at; round_pre && i < at + part.columns; ++i) {
+        before[i] = bf16_to_f32(f32_to_bf16(before[i]));
+      }
       gelu_forward_range(y + at, before + at, part.columns);
     }
   });

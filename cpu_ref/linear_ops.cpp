@@ -16,10 +16,16 @@ void run_linear_forward(Tensor y, Tensor x, const Weight& weight, Tensor bias, b
   check_matrix(op, "weight", weight.data, out_columns, in);
   check_optional_size(op, "bias", bias, out_columns);
   check_plain_weight(op, weight);
-  const Input x_in(x), weight_in(weight.data), bias_in(bias);
+  const Input x_in(x), bias_in(bias);
   const Output out(y);
-  const auto body = plain ? linear_forward : linear_forward_fast;
-  body(out.data(), x_in.data(), weight_in.data(), bias_in.data(), rows, in, out_columns, threads);
+  if (plain) {
+    const Input weight_in(weight.data);
+    linear_forward(out.data(), x_in.data(), weight_in.data(), bias_in.data(), rows, in, out_columns,
+                   threads);
+  } else {
+    linear_forward_fast(out.data(), x_in.data(), StoredRows(weight.data), bias_in.data(), rows, in,
+                        out_columns, threads);
+  }
 }
 
 void run_linear_gelu_forward(Tensor y, Tensor pre, Tensor x, const Weight& weight, Tensor bias,
@@ -33,8 +39,10 @@ void run_linear_gelu_forward(Tensor y, Tensor pre, Tensor x, const Weight& weigh
   check_matrix(op, "weight", weight.data, out_columns, in);
   check_optional_size(op, "bias", bias, out_columns);
   check_plain_weight(op, weight);
-  linear_gelu_forward_fast(y.f32(), pre ? pre.f32() : nullptr, x.f32(), weight.data.f32(),
-                           bias ? bias.f32() : nullptr, rows, in, out_columns, threads);
+  const Input x_in(x), bias_in(bias);
+  const Output out(y), pre_out(pre);
+  linear_gelu_forward_fast(out.data(), pre_out.data(), x_in.data(), StoredRows(weight.data),
+                           bias_in.data(), rows, in, out_columns, y.dtype == DType::bf16, threads);
 }
 
 void run_linear_backward(Tensor dx, Tensor dweight, Tensor dbias, Tensor dy, Tensor x,

@@ -7,8 +7,9 @@ namespace {
 
 // How long an idle thread looks for work before it sleeps: longer than the gaps between the ops of
 // a step, so that waking (some 50 us) is rare.
-constexpr int kIdleRounds = 500;
-constexpr int kPausesPerRound = 32;  // between yields
+constexpr int kIdleRounds = 250;
+// Between yields: some 2 us, since what comes during a yield is noticed a microsecond late.
+constexpr int kPausesPerRound = 128;
 
 void pause_briefly() {
 #if defined(__x86_64__) || defined(__i386__)

@@ -2,6 +2,10 @@
 // what the processor has. Every function lets NaN through.
 #pragma once
 
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
 #include <cstdint>
 #include <cstring>
 
@@ -22,6 +26,22 @@ inline Floats load(const float* from) {
   std::memcpy(&result, from, sizeof result);
   return result;
 }
+inline Floats load(const uint16_t* bf16) {
+  typedef uint32_t Words __attribute__((vector_size(32)));
+#ifdef __AVX2__  // GCC makes several instructions of the general form
+  const Words words = reinterpret_cast<Words>(
+      _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bf16))));
+#else
+  typedef uint16_t Halves __attribute__((vector_size(16)));
+  Halves halves;
+  std::memcpy(&halves, bf16, sizeof halves);
+  const Words words = __builtin_convertvector(halves, Words);
+#endif
+  const Words bits = words << 16;
+  Floats result;
+  std::memcpy(&result, &bits, sizeof result);
+  return result;
+}
 inline void store(float* to, Floats value) { std::memcpy(to, &value, sizeof value); }
 // The first `count` lanes; the others are `rest`.
 inline Floats load_part(const float* from, int64_t count, float rest = 0) {
@@ -33,9 +53,32 @@ inline void store_part(float* to, Floats value, int64_t count) {
   for (int64_t i = 0; i < count; ++i) to[i] = value[i];
 }
 
+// To the nearest bf16, ties to even, as f32_to_bf16 does.
+inline Floats round_to_bf16(Floats x) {
+  typedef uint32_t Words __attribute__((vector_size(32)));
+  Words bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  bits = (bits + 0x7fffu + ((bits >> 16) & 1u)) & 0xffff0000u;
+  Floats rounded;
+  std::memcpy(&rounded, &bits, sizeof rounded);
+  return x == x ? rounded : x;
+}
+
 inline Floats max(Floats a, Floats b) { return a > b ? a : b; }
 inline float sum_lanes(Floats x) {
   return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
+}
+// The sums of four at once.
+typedef float FourFloats __attribute__((vector_size(16)));
+inline FourFloats sum_lanes(Floats a, Floats b, Floats c, Floats d) {
+  const Floats ab = __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13) +
+                    __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15);
+  const Floats cd = __builtin_shufflevector(c, d, 0, 8, 1, 9, 4, 12, 5, 13) +
+                    __builtin_shufflevector(c, d, 2, 10, 3, 11, 6, 14, 7, 15);
+  const Floats halves = __builtin_shufflevector(ab, cd, 0, 1, 8, 9, 4, 5, 12, 13) +
+                        __builtin_shufflevector(ab, cd, 2, 3, 10, 11, 6, 7, 14, 15);
+  return __builtin_shufflevector(halves, halves, 0, 1, 2, 3) +
+         __builtin_shufflevector(halves, halves, 4, 5, 6, 7);
 }
 inline double sum_lanes_f64(Floats x) {
   double sum = 0;

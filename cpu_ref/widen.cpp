@@ -1,9 +1,15 @@
 #include "cpu_ref/widen.h"
 
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+
 #include "base/error.h"
 
 namespace llm::cpu_ref {
 namespace {
+
+constexpr size_t kCacheLine = 64;
 
 // Calls visit(element of the tensor, flat row-major index) for every element of up to four axes.
 template <typename Visit>
@@ -15,13 +21,25 @@ void for_each_element(const Tensor& tensor, const Visit& visit) {
     shape[Tensor::kMaxRank - tensor.rank + axis] = tensor.shape[axis];
     stride[Tensor::kMaxRank - tensor.rank + axis] = tensor.stride[axis];
   }
-  uint16_t* data = static_cast<uint16_t*>(tensor.data);
+  auto* data = static_cast<uint16_t*>(tensor.data);
   int64_t flat = 0;
-  for (int64_t a = 0; a < shape[0]; ++a)
-    for (int64_t b = 0; b < shape[1]; ++b)
-      for (int64_t c = 0; c < shape[2]; ++c)
-        for (int64_t d = 0; d < shape[3]; ++d)
-          visit(data[a * stride[0] + b * stride[1] + c * stride[2] + d * stride[3]], flat++);
+  for (int64_t a = 0; a < shape[0]; ++a) {
+    for (int64_t b = 0; b < shape[1]; ++b) {
+      for (int64_t c = 0; c < shape[2]; ++c) {
+        uint16_t* row = data + a * stride[0] + b * stride[1] + c * stride[2];
+        if (stride[3] == 1) {  // which the compiler can vectorize
+          for (int64_t d = 0; d < shape[3]; ++d) visit(row[d], flat + d);
+        } else {
+          for (int64_t d = 0; d < shape[3]; ++d) visit(row[d * stride[3]], flat + d);
+        }
+        flat += shape[3];
+      }
+    }
+  }
+}
+
+void widen_into(float* to, const Tensor& tensor) {
+  for_each_element(tensor, [=](uint16_t value, int64_t at) { to[at] = bf16_to_f32(value); });
 }
 
 Tensor contiguous_f32(const Tensor& like, float* data) {
@@ -38,25 +56,33 @@ Tensor contiguous_f32(const Tensor& like, float* data) {
 
 }  // namespace
 
+void WideCopy::take(int64_t count) {
+  const size_t bytes = static_cast<size_t>(count) * sizeof(float);
+  const size_t rounded = std::max(kCacheLine, (bytes + kCacheLine - 1) / kCacheLine * kCacheLine);
+  data_.reset(static_cast<float*>(std::aligned_alloc(kCacheLine, rounded)));
+  if (!data_) throw std::bad_alloc();
+}
+
+void WideCopy::Free::operator()(float* data) const { std::free(data); }
+
 Input::Input(const Tensor& tensor) : tensor_(tensor) {
   if (!tensor || tensor.dtype == DType::f32) return;
-  copy_.resize(static_cast<size_t>(tensor.size()));
-  for_each_element(tensor, [&](uint16_t value, int64_t at) { copy_[at] = bf16_to_f32(value); });
+  copy_.take(tensor.size());
+  widen_into(copy_.data(), tensor);
   tensor_ = contiguous_f32(tensor, copy_.data());
 }
 
 Output::Output(const Tensor& tensor, bool keep) : target_(tensor), f32_(tensor) {
   if (!tensor || tensor.dtype == DType::f32) return;
-  copy_.resize(static_cast<size_t>(tensor.size()));
-  if (keep) {
-    for_each_element(tensor, [&](uint16_t value, int64_t at) { copy_[at] = bf16_to_f32(value); });
-  }
+  copy_.take(tensor.size());
+  if (keep) widen_into(copy_.data(), tensor);
   f32_ = contiguous_f32(tensor, copy_.data());
 }
 
 Output::~Output() {
   if (!target_ || target_.dtype == DType::f32) return;
-  for_each_element(target_, [&](uint16_t& value, int64_t at) { value = f32_to_bf16(copy_[at]); });
+  const float* from = copy_.data();
+  for_each_element(target_, [=](uint16_t& value, int64_t at) { value = f32_to_bf16(from[at]); });
 }
 
 }  // namespace llm::cpu_ref

@@ -128,6 +128,62 @@ TEST_F(EngineTest, TheSameTextWhateverTheBatch) {
   EXPECT_NE(together[0].ids, together[3].ids);
 }
 
+// Not only the text: every bit of the logits, in either type.
+TEST_F(EngineTest, TheSameLogitsWhateverTheBatch) {
+  for (DType dtype : {DType::f32, DType::bf16}) {
+    Gpt model(*backend_, test::golden_config(), {.dtype = dtype});
+    test::fill_golden_weights(model);
+    std::vector<std::vector<float>> alone;  // of step n
+    for (size_t sequences : {1, 2, 5, 16, 40}) {
+      Decoder decoder(model, static_cast<int64_t>(sequences), 32);
+      // The last one is the same in every batch.
+      for (size_t s = 0; s < sequences; ++s) {
+        const auto other = static_cast<int64_t>(sequences - 1 - s);
+        decoder.prefill(static_cast<int64_t>(s), prompt(3 + other % 7, other));
+      }
+      for (size_t step = 0; step < 20; ++step) {
+        const std::span<const float> last = decoder.logits(static_cast<int64_t>(sequences) - 1);
+        std::vector<float> logits(last.begin(), last.end());
+        if (sequences == 1) {
+          alone.push_back(logits);
+        } else {
+          ASSERT_EQ(logits, alone[step]) << sequences << " sequences, step " << step;
+        }
+        Ids next = prompt(static_cast<int64_t>(sequences), static_cast<int64_t>(100 + step));
+        next.back() = static_cast<TokenId>((7 * step) % 65);
+        decoder.step(next);
+      }
+    }
+  }
+}
+
+TEST_F(EngineTest, WeightsInBf16GiveTheLogitsOfTheRoundedWeights) {
+  Gpt rounded(*backend_, test::golden_config(), {.dtype = DType::bf16});
+  test::fill_golden_weights(rounded);
+  const ParameterStore& from = rounded.parameters();
+  ParameterStore& to = model_.parameters();
+  for (size_t i = 0; i < from.parameters().size(); ++i) {
+    const int index = static_cast<int>(i);
+    to.write(index, to.values(), test::read_all(rounded, from.values(), index));
+  }
+  Decoder in_bf16(rounded, 1, 32), in_f32(model_, 1, 32);
+  in_bf16.prefill(0, prompt(5));
+  in_f32.prefill(0, prompt(5));
+  for (TokenId next : prompt(20, 1)) {
+    double error = 0, size = 0;
+    for (size_t i = 0; i < 65; ++i) {
+      const double wanted = in_f32.logits(0)[i], got = in_bf16.logits(0)[i];
+      error += (got - wanted) * (got - wanted);
+      size += wanted * wanted;
+    }
+    // Activations are rounded to 8 bits some twenty times on the way: a few of 2^-9.
+    EXPECT_LT(std::sqrt(error / size), 0.02);
+    EXPECT_GT(error, 0);
+    in_bf16.step(Ids{next});
+    in_f32.step(Ids{next});
+  }
+}
+
 TEST_F(EngineTest, TheSameSeedGivesTheSameText) {
   const auto first = generate({prompt(4), prompt(4)}, random_);
   const auto second = generate({prompt(4), prompt(4)}, random_);

@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "cpu_ref/cpu_backend.h"
+#include "infer/engine.h"
 #include "support/small_model.h"
 #include "support/subprocess.h"
 #include "support/temporary_directory.h"
@@ -53,6 +54,24 @@ TEST_F(GenerateCommand, PrintsThePromptAndItsContinuation) {
   EXPECT_EQ(json["finish_reason"], "length");
   EXPECT_GT(json["prefill_tokens_per_second"].get<double>(), 0);
   EXPECT_GT(json["decode_tokens_per_second"].get<double>(), 0);
+}
+
+TEST_F(GenerateCommand, WeightsMayBeBf16) {
+  const auto ids = [&](const std::string& dtype) {
+    const ProcessResult result =
+        generate({"-p", "ab", "-n", "20", "--temperature", "0", "--dtype", dtype, "--json"});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return last_line(result.out)["ids"];
+  };
+  const auto backend = make_cpu_backend();
+  for (const auto& [name, dtype] : {std::pair{"f32", DType::f32}, {"bf16", DType::bf16}}) {
+    const auto model = load_model(*backend, model_, {.dtype = dtype});
+    const auto tokenizer = make_byte_tokenizer();
+    Engine engine(*model, *tokenizer);
+    const std::vector<std::vector<TokenId>> prompts = {{'a', 'b'}};
+    const GenerateOptions options{.sampler = {.temperature = 0}, .max_tokens = 20, .stop = {}};
+    EXPECT_EQ(ids(name), Json(engine.generate(prompts, options)[0].ids)) << name;
+  }
 }
 
 TEST_F(GenerateCommand, TheSameTextFromEveryWayToGiveThePrompt) {

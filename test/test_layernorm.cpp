@@ -147,6 +147,31 @@ TEST(Layernorm, ResidualForwardAsThePlainLoops) {
   check_cases<Case>(shape_grid(), run_residual, bounds_of);
 }
 
+// The fused op is defined as the sum and then the norm of what was stored.
+TEST(Layernorm, FusedResidualIsTheComposition) {
+  for (DType dtype : {DType::f32, DType::bf16}) {
+    const Case each{11, 37, dtype, true, false};
+    const Shape shape{11, 37};
+    for (const auto& [label, backend] : all_backends()) {
+      if (label == kGpuLabel) continue;  // compared within bounds
+      const Results fused = run_residual(*backend, each);
+      Workbench bench(*backend, each.name());
+      const std::vector<double>& sum = result_named(fused, "sum").values;
+      backend->add(bench.output("sum", dtype, shape), bench.random("a", dtype, shape, 2, 0.5),
+                   bench.random("b", dtype, shape));
+      backend->layernorm_forward(
+          bench.output("y", dtype, shape), bench.output("mean", DType::f32, {11}),
+          bench.output("rstd", DType::f32, {11}), bench.input("x", dtype, shape, sum),
+          bench.random("weight", dtype, {37}, 0.3, 1), bench.random("bias", dtype, {37}), kEpsilon);
+      const Results apart = bench.finish();
+      for (const char* name : {"sum", "y", "mean", "rstd"}) {
+        EXPECT_EQ(result_named(apart, name).values, result_named(fused, name).values)
+            << label << " " << name << " " << dtype_name(dtype);
+      }
+    }
+  }
+}
+
 TEST(Layernorm, BackwardAsThePlainLoops) {
   check_cases<Case>(
       shape_grid(), [](Backend& b, const Case& c) { return run_backward(b, c, false, true); },

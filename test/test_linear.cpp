@@ -18,9 +18,10 @@ struct Case {
 
 std::vector<Case> shape_grid() {
   std::vector<Case> cases;
-  const int64_t shapes[][3] = {{1, 1, 1},    {1, 7, 3},     {2, 16, 5},    {3, 17, 31},
-                               {4, 33, 8},   {5, 64, 47},   {7, 13, 49},   {47, 19, 11},
-                               {49, 48, 96}, {97, 128, 65}, {1, 768, 130}, {64, 128, 384}};
+  const int64_t shapes[][3] = {
+      {1, 1, 1},    {1, 7, 3},    {2, 16, 5},   {3, 17, 31},   {4, 33, 8},    {5, 64, 47},
+      {7, 13, 49},  {47, 19, 11}, {49, 48, 96}, {97, 128, 65}, {1, 768, 130}, {64, 128, 384},
+      {8, 40, 333}, {9, 31, 17},  {16, 65, 34}, {17, 100, 50}, {63, 96, 51},  {65, 96, 193}};
   for (const auto& [rows, in, out] : shapes) {
     for (DType dtype : {DType::f32, DType::bf16}) {
       cases.push_back({rows, in, out, dtype, true, false});
@@ -135,6 +136,38 @@ TEST(Linear, AModelsOwnShapes) {
   check_cases<Case>(cases, run_backward, bounds_of, 3);
 }
 
+// Rows that are decoded together, in batches of any size up to the one that takes another body.
+TEST(Linear, ARowOnTheCpuDoesNotDependOnTheOthers) {
+  for (const auto& [label, backend] : all_backends()) {
+    if (label == kGpuLabel) continue;
+    for (DType dtype : {DType::f32, DType::bf16}) {
+      const int64_t most = 64, in = 200, out = 777;  // 621 KB of weight: several threads
+      Workbench bench(*backend, label);
+      const Tensor x = bench.random("x", dtype, {most, in});
+      Weight weight;
+      weight.data = bench.random("weight", dtype, {out, in});
+      const Tensor bias = bench.random("bias", dtype, {out});
+      for (int64_t rows : {64, 1, 2, 3, 5, 7, 8, 16, 33}) {
+        for (const char* op : {"linear", "gelu"}) {
+          const Tensor y = bench.output(fmt::format("{} {}", op, rows), dtype, {rows, out});
+          const Tensor last = x.slice(0, most - rows, rows);
+          if (*op == 'l') {
+            backend->linear_forward(y, last, weight, bias);
+          } else {
+            backend->linear_gelu_forward(y, {}, last, weight, bias);
+          }
+        }
+      }
+      const Results results = bench.finish();
+      for (size_t i = 2; i < results.size(); ++i) {
+        const std::vector<double>&all = results[i % 2].values, &some = results[i].values;
+        EXPECT_TRUE(std::equal(some.rbegin(), some.rend(), all.rbegin()))
+            << label << " " << results[i].name << " rows, " << dtype_name(dtype);
+      }
+    }
+  }
+}
+
 // The fused op is defined as the product and then the GELU of what was stored.
 TEST(Linear, FusedGeluIsTheComposition) {
   for (DType dtype : {DType::f32, DType::bf16}) {
@@ -147,6 +180,7 @@ TEST(Linear, FusedGeluIsTheComposition) {
       backend->gelu_forward(bench.output("y", dtype, {11, 37}),
                             bench.input("pre", dtype, {11, 37}, pre));
       EXPECT_EQ(bench.finish()[0].values, result_named(fused, "y").values) << label;
+      EXPECT_EQ(result_named(fused, "y of inference").values, result_named(fused, "y").values);
       EXPECT_EQ(run_forward(*backend, each)[0].values, pre) << label;
     }
   }

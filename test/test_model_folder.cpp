@@ -2,6 +2,7 @@
 
 #include <fstream>
 
+#include "backend/plan_backend.h"
 #include "base/error.h"
 #include "cpu_ref/cpu_backend.h"
 #include "support/memory_backend.h"
@@ -110,6 +111,32 @@ TEST_F(ModelFolder, WhatIsWrittenIsRead) {
     EXPECT_EQ(to_hugging_face(read->config()), to_hugging_face(config));
     expect_equal(*model, *read);
   }
+}
+
+TEST_F(ModelFolder, WithoutTrainingBf16WeightsAreAllThatIsKept) {
+  const auto model = make(test::golden_config());
+  write_model_folder(directory_.path(), *model, nullptr);
+  const auto rounded = load_model(*backend_, directory_.path(), {.dtype = DType::bf16});
+  const ParameterStore &wide = model->parameters(), &store = rounded->parameters();
+  EXPECT_EQ(store.dtype(), DType::bf16);
+  EXPECT_EQ(store.values().data, store.rounded_values().data);
+  for (size_t i = 0; i < store.parameters().size(); ++i) {
+    const int index = static_cast<int>(i);
+    std::vector<float> wanted = test::read_all(*model, wide.values(), index);
+    for (float& value : wanted) value = bf16_to_f32(f32_to_bf16(value));
+    EXPECT_EQ(test::read_all(*rounded, store.values(), index), wanted);
+    EXPECT_EQ(store.value(index).dtype, DType::bf16);
+  }
+  const Tensor table = store.value(0);
+  const int64_t vocab = rounded->config().vocab_size;
+  for (int64_t i = vocab * table.columns(); i < table.size(); ++i) EXPECT_EQ(table.bf16()[i], 0);
+
+  MemoryByPurpose f32, bf16;
+  const auto f32_plan = make_plan_backend(*backend_, f32);
+  const auto bf16_plan = make_plan_backend(*backend_, bf16);
+  const Gpt in_f32(*f32_plan, model->config(), {});
+  const Gpt in_bf16(*bf16_plan, model->config(), {.dtype = DType::bf16});
+  EXPECT_EQ(2 * bf16["parameters"], f32["parameters"]);
 }
 
 TEST_F(ModelFolder, PaddingIsZeroAfterLoading) {

@@ -1,10 +1,12 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
 
 #include "base/error.h"
+#include "base/rng.h"
 #include "infer/sampler.h"
 
 namespace llm {
@@ -134,6 +136,88 @@ TEST(Sampler, RepetitionPenaltyLowersWhatOccurredWhateverItsSign) {
   const auto result = sampler.distribution(logits, std::vector<TokenId>{0, 2, 2, 99});
   EXPECT_NEAR(result[0].probability / result[1].probability, std::exp(-1.0), 1e-9);
   EXPECT_NEAR(result[2].probability / result[3].probability, std::exp(-1.0), 1e-9);
+}
+
+// What distribution() promises, by sorting everything.
+std::vector<Candidate> by_sorting(const std::vector<float>& logits, const SamplerOptions& options) {
+  std::vector<Candidate> all;
+  for (size_t i = 0; i < logits.size(); ++i) {
+    if (std::isfinite(logits[i])) all.push_back({static_cast<TokenId>(i), logits[i]});
+  }
+  std::stable_sort(all.begin(), all.end(), [](const Candidate& a, const Candidate& b) {
+    return a.probability > b.probability;
+  });
+  if (options.top_k > 0) {
+    all.resize(std::min(all.size(), static_cast<size_t>(options.top_k)));
+  }
+  const double highest = all[0].probability;
+  double total = 0, reached = 0;
+  for (Candidate& candidate : all) {
+    candidate.probability = std::exp((candidate.probability - highest) / options.temperature);
+    total += candidate.probability;
+  }
+  size_t count = 0;
+  while (count < all.size() && (count == 0 || reached < options.top_p * total)) {
+    reached += all[count++].probability;
+  }
+  all.resize(count);
+  for (Candidate& candidate : all) candidate.probability /= reached;
+  std::sort(all.begin(), all.end(),
+            [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
+  return all;
+}
+
+// Cuts that look at few of the logits keep the tokens that sorting keeps: for vocabularies around
+// the sizes of groups and tiles, many equal logits, forbidden tokens, and the best in any place.
+TEST(Sampler, PartialSelectionKeepsWhatSortingKeeps) {
+  const Random random(11, stream_id("logits"));
+  uint64_t next = 0;
+  for (size_t vocab : {1, 15, 16, 17, 255, 256, 257, 1000, 4099, 50257}) {
+    for (const bool coarse : {false, true}) {
+      std::vector<float> logits(vocab);
+      for (float& logit : logits) {
+        const double value = 3 * random.normal(next++);
+        logit = static_cast<float>(coarse ? std::round(value) : value);
+        if (random.below(10, next++) == 0) logit = -std::numeric_limits<float>::infinity();
+      }
+      logits[random.below(vocab, next++)] = 20;
+      logits[random.below(vocab, next++)] = 20;
+      for (int64_t k : {0, 1, 2, 40, 200, 5000}) {
+        for (double p : {1.0, 0.99, 0.9, 0.2}) {
+          const SamplerOptions options{.temperature = 2.5, .top_k = k, .top_p = p};
+          const auto kept = Sampler(options, 1, 0).distribution(logits, {});
+          const auto wanted = by_sorting(logits, options);
+          ASSERT_EQ(ids_of(kept), ids_of(wanted)) << vocab << " k " << k << " p " << p;
+          for (size_t i = 0; i < kept.size(); ++i) {
+            ASSERT_NEAR(kept[i].probability, wanted[i].probability, 1e-12);
+          }
+        }
+      }
+      const auto best = std::max_element(logits.begin(), logits.end()) - logits.begin();
+      EXPECT_EQ(Sampler({.temperature = 0}, 1, 0).draw(logits, {}, 0), best);
+      const auto top = top_logprobs(logits, 7);
+      EXPECT_EQ(top[0].id, best);
+    }
+  }
+}
+
+TEST(Sampler, ANumberThatIsNotFiniteIsFoundWhereverItIs) {
+  for (size_t vocab : {16, 300, 512}) {
+    for (size_t at = 0; at < vocab; ++at) {
+      std::vector<float> logits(vocab, 1);
+      logits[at] = std::numeric_limits<float>::quiet_NaN();
+      EXPECT_THROW(Sampler(SamplerOptions{}, 1, 0).draw(logits, {}, 0), Error) << at;
+    }
+  }
+}
+
+// What a penalty takes beyond all numbers is unlikely, not forbidden, and no error.
+TEST(Sampler, APenaltyDoesNotLeaveWhatIsFinite) {
+  const std::vector<float> logits = {-3e38f, 3e38f};
+  for (double penalty : {0.01, 100.0}) {
+    const Sampler sampler({.temperature = 1, .top_k = 0, .repetition_penalty = penalty}, 1, 0);
+    EXPECT_EQ(sampler.distribution(logits, std::vector<TokenId>{0, 1}).size(), 2u) << penalty;
+  }
 }
 
 TEST(Sampler, TokenNDependsOnSeedSampleAndNumberOnly) {

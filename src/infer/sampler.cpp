@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "base/error.h"
@@ -13,6 +15,7 @@ namespace llm {
 namespace {
 
 constexpr double kNegativeInfinity = -std::numeric_limits<double>::infinity();
+constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
 struct Scored {
   TokenId id;
@@ -23,7 +26,7 @@ struct Scored {
 bool before(const Scored& a, const Scored& b) {
   return a.score != b.score ? a.score > b.score : a.id < b.id;
 }
-bool after(const Scored& a, const Scored& b) { return before(b, a); }
+bool by_id(const Scored& a, const Scored& b) { return a.id < b.id; }
 
 void check_range(const char* option, double value, double low, double high) {
   if (!(value >= low && value <= high)) {
@@ -31,58 +34,159 @@ void check_range(const char* option, double value, double low, double high) {
   }
 }
 
-// The finite logits. A model whose numbers went wrong must not go unnoticed.
-std::vector<Scored> scores_of(std::span<const float> logits) {
-  std::vector<Scored> scores;
-  scores.reserve(logits.size());
-  for (size_t i = 0; i < logits.size(); ++i) {
-    const float logit = logits[i];
-    if (std::isnan(logit) || logit == std::numeric_limits<float>::infinity()) {
-      throw Error(ErrorKind::numerics, "sampling", fmt::format("logit of token {} is {}", i, logit),
-                  "the model's weights or activations are not finite");
-    }
-    if (std::isfinite(logit)) scores.push_back({static_cast<TokenId>(i), logit});
+// The highest logits of groups of kLanes: the logits of a tile of kLanes^2 that lie kLanes apart,
+// so that one vector operation serves kLanes groups.
+constexpr size_t kLanes = 16, kTile = kLanes * kLanes;
+struct GroupMaxima {
+  std::vector<float>
+      maxima;  // group g: element g % kLanes of tile g / kLanes and every kLanes-th on
+  float highest;
+};
+
+// Throws where a logit is NaN or +inf, or none is finite: a model whose numbers went wrong must not
+// go unnoticed.
+void check_finite(std::span<const float> logits, float highest, bool all_below_infinity) {
+  if (!all_below_infinity) {
+    const auto bad = std::find_if(logits.begin(), logits.end(), [](float logit) {
+      return !(logit < std::numeric_limits<float>::infinity());
+    });
+    throw Error(ErrorKind::numerics, "sampling",
+                fmt::format("logit of token {} is {}", bad - logits.begin(), *bad),
+                "the model's weights or activations are not finite");
   }
-  if (scores.empty()) {
+  if (highest == kLowest) {
     throw Error(ErrorKind::numerics, "sampling", "no token has a finite logit");
+  }
+}
+
+// In one pass over the logits, which it checks. Written for the compiler to vectorize.
+GroupMaxima group_maxima(std::span<const float> logits) {
+  GroupMaxima result{{}, kLowest};
+  result.maxima.reserve(logits.size() / kLanes + kLanes);
+  std::array<int, kLanes> below_infinity;
+  below_infinity.fill(1);
+  std::array<float, kTile> last;
+  for (size_t begin = 0; begin < logits.size(); begin += kTile) {
+    const float* tile = logits.data() + begin;
+    if (begin + kTile > logits.size()) {
+      last.fill(kLowest);
+      std::copy(logits.begin() + static_cast<std::ptrdiff_t>(begin), logits.end(), last.begin());
+      tile = last.data();
+    }
+    std::array<float, kLanes> maxima;
+    maxima.fill(kLowest);
+    for (size_t row = 0; row < kTile; row += kLanes) {
+      for (size_t lane = 0; lane < kLanes; ++lane) {
+        const float logit = tile[row + lane];
+        maxima[lane] = logit > maxima[lane] ? logit : maxima[lane];
+        below_infinity[lane] &= static_cast<int>(logit < std::numeric_limits<float>::infinity());
+      }
+    }
+    result.maxima.insert(result.maxima.end(), maxima.begin(), maxima.end());
+  }
+  for (float value : result.maxima) result.highest = std::max(result.highest, value);
+  check_finite(logits, result.highest,
+               std::all_of(below_infinity.begin(), below_infinity.end(), [](int x) { return x; }));
+  return result;
+}
+
+// The tokens of the groups whose highest logit is at least `lowest`, with at least that logit and
+// not -inf. Each group in the order of ids.
+std::vector<Scored> at_least(std::span<const float> logits, const GroupMaxima& groups,
+                             float lowest) {
+  std::vector<Scored> scores;
+  for (size_t group = 0; group < groups.maxima.size(); ++group) {
+    if (groups.maxima[group] < lowest || groups.maxima[group] == kLowest) continue;
+    const size_t begin = group / kLanes * kTile + group % kLanes;
+    const size_t end = std::min(logits.size(), begin + kTile);
+    for (size_t i = begin; i < end; i += kLanes) {
+      if (logits[i] >= lowest && logits[i] != kLowest) {
+        scores.push_back({static_cast<TokenId>(i), logits[i]});
+      }
+    }
   }
   return scores;
 }
 
-void penalize_repetition(std::vector<Scored>& scores, std::span<const TokenId> history,
-                         size_t vocab, double penalty) {
-  std::vector<bool> seen(vocab, false);
-  for (TokenId id : history) {
-    if (id >= 0 && static_cast<size_t>(id) < vocab) seen[static_cast<size_t>(id)] = true;
+// All with a finite logit, in the order of ids.
+std::vector<Scored> finite_scores(std::span<const float> logits) {
+  std::vector<Scored> scores;
+  scores.reserve(logits.size());
+  for (size_t i = 0; i < logits.size(); ++i) {
+    if (logits[i] != kLowest) scores.push_back({static_cast<TokenId>(i), logits[i]});
   }
-  for (Scored& entry : scores) {
-    if (!seen[static_cast<size_t>(entry.id)]) continue;
-    entry.score = entry.score > 0 ? entry.score / penalty : entry.score * penalty;
-  }
+  return scores;
 }
 
-void keep_top_k(std::vector<Scored>& scores, int64_t k) {
-  if (k <= 0 || static_cast<size_t>(k) >= scores.size()) return;
-  std::nth_element(scores.begin(), scores.begin() + (k - 1), scores.end(), before);
-  scores.resize(static_cast<size_t>(k));
+// The k most likely. As many groups have a logit of at least the k-th highest maximum, so k tokens
+// have: the others need no look.
+std::vector<Scored> top_scores(std::span<const float> logits, const GroupMaxima& groups, size_t k) {
+  std::vector<Scored> scores;
+  if (k < groups.maxima.size()) {
+    std::vector<float> maxima = groups.maxima;
+    const auto place = maxima.begin() + static_cast<std::ptrdiff_t>(k - 1);
+    std::nth_element(maxima.begin(), place, maxima.end(), std::greater<>());
+    scores = at_least(logits, groups, *place);
+  } else {
+    scores = finite_scores(logits);
+  }
+  if (scores.size() > k) {
+    std::nth_element(scores.begin(), scores.begin() + static_cast<std::ptrdiff_t>(k - 1),
+                     scores.end(), before);
+    scores.resize(k);
+  }
+  return scores;
+}
+
+// A copy of the logits where tokens of the history are less likely.
+std::vector<float> penalized(std::span<const float> logits, std::span<const TokenId> history,
+                             double penalty) {
+  std::vector<float> result(logits.begin(), logits.end());
+  std::vector<bool> seen(logits.size(), false);
+  for (TokenId id : history) {
+    const auto at = static_cast<size_t>(id);
+    if (id < 0 || at >= logits.size() || seen[at]) continue;
+    seen[at] = true;
+    const double logit = logits[at];
+    // Not beyond what is finite, where a token would be forbidden.
+    constexpr double most = std::numeric_limits<float>::max();
+    const double changed = logit > 0 ? logit / penalty : logit * penalty;
+    if (std::isfinite(logit)) result[at] = static_cast<float>(std::clamp(changed, -most, most));
+  }
+  return result;
 }
 
 // The functions below take scores relative to the highest.
 
-// The fewest most likely tokens that reach probability p. A heap, since usually few are needed.
+// The fewest most likely tokens that reach probability p. The scores are put into bands; only the
+// band where p is reached has to be sorted.
 void keep_top_p(std::vector<Scored>& scores, double p) {
   if (p >= 1) return;
-  std::make_heap(scores.begin(), scores.end(), after);
-  double total = 0;
-  for (const Scored& entry : scores) total += std::exp(entry.score);
-  auto heap_end = scores.end();
-  double reached = 0;
-  while (heap_end != scores.begin() && (heap_end == scores.end() || reached < p * total)) {
-    std::pop_heap(scores.begin(), heap_end, after);
-    --heap_end;
-    reached += std::exp(heap_end->score);
+  constexpr double kBandsPerUnit = 8;
+  constexpr size_t kBands = 256;  // the last one is open
+  const auto band_of = [](double score) {
+    return static_cast<size_t>(std::min(-score * kBandsPerUnit, kBands - 1.0));
+  };
+  std::array<double, kBands> sums{};
+  for (const Scored& entry : scores) sums[band_of(entry.score)] += std::exp(entry.score);
+  double total = 0, reached = 0;
+  for (double sum : sums) total += sum;
+  size_t last = 0;
+  while (last + 1 < kBands && reached + sums[last] < p * total) reached += sums[last++];
+
+  std::vector<Scored> kept, doubtful;
+  for (const Scored& entry : scores) {
+    const size_t band = band_of(entry.score);
+    if (band < last) kept.push_back(entry);
+    if (band == last) doubtful.push_back(entry);
   }
-  scores.erase(scores.begin(), heap_end);
+  std::sort(doubtful.begin(), doubtful.end(), before);
+  for (const Scored& entry : doubtful) {
+    kept.push_back(entry);
+    reached += std::exp(entry.score);
+    if (reached >= p * total) break;
+  }
+  scores = std::move(kept);
 }
 
 void keep_min_p(std::vector<Scored>& scores, double min_p) {
@@ -90,10 +194,56 @@ void keep_min_p(std::vector<Scored>& scores, double min_p) {
   std::erase_if(scores, [&](const Scored& entry) { return entry.score < lowest; });
 }
 
-double highest_score(const std::vector<Scored>& scores) {
-  double highest = kNegativeInfinity;
-  for (const Scored& entry : scores) highest = std::max(highest, entry.score);
-  return highest;
+// What is drawn from, in the order of ids, before the probabilities are divided by their total.
+struct Weighted {
+  std::vector<Candidate> candidates;
+  double total = 0;
+
+  void add(TokenId id, double score) {
+    candidates.push_back({id, std::exp(score)});
+    total += candidates.back().probability;
+  }
+};
+
+// The cuts, for scores relative to the highest.
+void cut(std::vector<Scored>& scores, const SamplerOptions& options) {
+  keep_top_p(scores, options.top_p);
+  if (options.min_p > 0) keep_min_p(scores, options.min_p);
+  // In the order of ids, so that a draw does not depend on how the cuts rearranged the tokens.
+  std::sort(scores.begin(), scores.end(), by_id);
+}
+
+Weighted weigh(const SamplerOptions& options, std::span<const float> logits,
+               std::span<const TokenId> history) {
+  std::vector<float> copy;
+  if (options.repetition_penalty != 1) {
+    copy = penalized(logits, history, options.repetition_penalty);
+    logits = copy;
+  }
+  const GroupMaxima groups = group_maxima(logits);
+  if (options.temperature == 0) {
+    const std::vector<Scored> best = at_least(logits, groups, groups.highest);
+    return {{{std::min_element(best.begin(), best.end(), by_id)->id, 1.0}}, 1.0};
+  }
+  // Relative to the highest, so that the smallest temperature overflows nothing.
+  const double highest = groups.highest;
+  Weighted weighted;
+  if (options.top_k == 0 && options.top_p >= 1 && options.min_p == 0) {
+    weighted.candidates.reserve(logits.size());
+    for (size_t i = 0; i < logits.size(); ++i) {
+      if (logits[i] == kLowest) continue;
+      weighted.add(static_cast<TokenId>(i), (logits[i] - highest) / options.temperature);
+    }
+    return weighted;
+  }
+  std::vector<Scored> scores = options.top_k > 0
+                                   ? top_scores(logits, groups, static_cast<size_t>(options.top_k))
+                                   : finite_scores(logits);
+  for (Scored& entry : scores) entry.score = (entry.score - highest) / options.temperature;
+  cut(scores, options);
+  weighted.candidates.reserve(scores.size());
+  for (const Scored& entry : scores) weighted.add(entry.id, entry.score);
+  return weighted;
 }
 
 double log_sum_exp(std::span<const float> logits) {
@@ -122,38 +272,15 @@ Sampler::Sampler(const SamplerOptions& options, uint64_t seed, uint64_t sample)
 
 std::vector<Candidate> Sampler::distribution(std::span<const float> logits,
                                              std::span<const TokenId> history) const {
-  std::vector<Scored> scores = scores_of(logits);
-  if (options_.repetition_penalty != 1) {
-    penalize_repetition(scores, history, logits.size(), options_.repetition_penalty);
-  }
-  if (options_.temperature == 0) {
-    return {{std::min_element(scores.begin(), scores.end(), before)->id, 1.0}};
-  }
-  // Relative to the highest, so that the smallest temperature overflows nothing.
-  const double highest = highest_score(scores);
-  for (Scored& entry : scores) entry.score = (entry.score - highest) / options_.temperature;
-  keep_top_k(scores, options_.top_k);
-  keep_top_p(scores, options_.top_p);
-  if (options_.min_p > 0) keep_min_p(scores, options_.min_p);
-  // In the order of ids, so that a draw does not depend on how the cuts rearranged the tokens.
-  std::sort(scores.begin(), scores.end(),
-            [](const Scored& a, const Scored& b) { return a.id < b.id; });
-
-  std::vector<Candidate> candidates;
-  candidates.reserve(scores.size());
-  double total = 0;
-  for (const Scored& entry : scores) {
-    candidates.push_back({entry.id, std::exp(entry.score)});
-    total += candidates.back().probability;
-  }
-  for (Candidate& candidate : candidates) candidate.probability /= total;
-  return candidates;
+  Weighted weighted = weigh(options_, logits, history);
+  for (Candidate& candidate : weighted.candidates) candidate.probability /= weighted.total;
+  return weighted.candidates;
 }
 
 TokenId Sampler::draw(std::span<const float> logits, std::span<const TokenId> history,
                       uint64_t number) const {
-  const std::vector<Candidate> candidates = distribution(logits, history);
-  double rest = Random(seed_, stream_).uniform(number);
+  const auto& [candidates, total] = weigh(options_, logits, history);
+  double rest = total * Random(seed_, stream_).uniform(number);
   for (const Candidate& candidate : candidates) {
     rest -= candidate.probability;
     if (rest < 0) return candidate.id;
@@ -165,7 +292,8 @@ TokenId Sampler::draw(std::span<const float> logits, std::span<const TokenId> hi
 }
 
 std::vector<TokenLogprob> top_logprobs(std::span<const float> logits, int64_t count) {
-  std::vector<Scored> scores = scores_of(logits);
+  std::vector<Scored> scores =
+      top_scores(logits, group_maxima(logits), static_cast<size_t>(std::max<int64_t>(count, 1)));
   const auto kept = std::min(static_cast<int64_t>(scores.size()), count);
   std::partial_sort(scores.begin(), scores.begin() + kept, scores.end(), before);
   const double normalizer = log_sum_exp(logits);

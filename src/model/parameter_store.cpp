@@ -47,12 +47,15 @@ ParameterStore::ParameterStore(Backend& backend, std::vector<Parameter> paramete
   }
   layer_begin_.push_back(count);
 
-  value_memory_ = backend.allocate(count * 4, "parameters");
-  values_ = arena_at(*value_memory_, 0, count);
   LLM_ASSERT(options.dtype == DType::f32 || options.dtype == DType::bf16);
+  if (options.dtype == DType::f32 || options.training) {
+    value_memory_ = backend.allocate(count * 4, "parameters");
+    values_ = arena_at(*value_memory_, 0, count);
+  }
   if (options.dtype == DType::bf16) {
     rounded_memory_ = backend.allocate(count * 2, "parameters");
     rounded_values_ = Tensor(rounded_memory_->data(), DType::bf16, {count});
+    if (!options.training) values_ = rounded_values_;
   }
   if (!options.training) return;
   const int64_t chunks = count / kParameterAlignment;
@@ -154,7 +157,11 @@ void ParameterStore::read(int index, Tensor arena, std::span<float> into) const 
   const Parameter& parameter = parameters_[static_cast<size_t>(index)];
   LLM_ASSERT(static_cast<int64_t>(into.size()) == parameter.size());
   // Padded rows come last, so the logical values are a prefix.
-  backend_.copy_to_host(into.data(), arena.slice(0, parameter.offset, parameter.size()));
+  const Tensor from = arena.slice(0, parameter.offset, parameter.size());
+  if (from.dtype == DType::f32) return backend_.copy_to_host(into.data(), from);
+  std::vector<uint16_t> rounded(into.size());
+  backend_.copy_to_host(rounded.data(), from);
+  std::transform(rounded.begin(), rounded.end(), into.begin(), bf16_to_f32);
 }
 
 void ParameterStore::write(int index, Tensor arena, std::span<const float> from, int64_t begin) {
@@ -165,6 +172,11 @@ void ParameterStore::write(int index, Tensor arena, std::span<const float> from,
   const bool last = begin + count == parameter.size();
   const int64_t written = last ? padded.size() - begin : count;
   if (written > count) backend_.fill(padded.slice(0, begin + count, written - count), 0);
+  if (padded.dtype == DType::bf16) {
+    std::vector<uint16_t> rounded(from.size());
+    std::transform(from.begin(), from.end(), rounded.begin(), f32_to_bf16);
+    return backend_.copy_to_device(padded.slice(0, begin, count), rounded.data());
+  }
   backend_.copy_to_device(padded.slice(0, begin, count), from.data());
   if (rounded_values_ && arena.data == values_.data) {
     backend_.convert(rounded_values_.slice(0, parameter.offset + begin, written),

@@ -36,8 +36,9 @@ struct Parameter {
 // The arenas. Inference needs values only.
 struct StoreOptions {
   bool training = false;
-  // What the model computes in. bf16: beside the f32 values, which the optimizer keeps, lies a
-  // rounded copy that the ops read.
+  // What the model computes in. bf16: when training, a rounded copy that the ops read lies beside
+  // the f32 values, which the optimizer keeps; without training there is nothing but the rounded
+  // values.
   DType dtype = DType::f32;
 };
 
@@ -57,7 +58,7 @@ class ParameterStore {
   Tensor second_moment(int index) const;
 
   // Whole arenas, (N).
-  Tensor values() const { return values_; }                  // f32
+  Tensor values() const { return values_; }                  // f32; bf16 where nothing else is kept
   Tensor rounded_values() const { return rounded_values_; }  // bf16, or empty
   DType dtype() const { return rounded_values_ ? DType::bf16 : DType::f32; }
   Tensor gradients() const { return gradients_; }
@@ -78,10 +79,11 @@ class ParameterStore {
   // All arenas, padding included, which a fresh allocation does not promise.
   void zero();
 
-  // Copies the logical (unpadded) values to the host; `into` has size() elements.
+  // Copies the logical (unpadded) values of an f32 or bf16 arena to the host; `into` has size()
+  // elements.
   void read(int index, Tensor arena, std::span<float> into) const;
-  // Copies values from the host to the elements from `begin` on, in pieces where one likes; the
-  // rounded copy follows.
+  // Copies values from the host to the elements from `begin` on, in pieces where one likes, rounded
+  // where the arena is bf16; the rounded copy follows.
   void write(int index, Tensor arena, std::span<const float> from, int64_t begin = 0);
 
   int64_t trainable_count() const;  // logical elements

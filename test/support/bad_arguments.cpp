@@ -144,6 +144,7 @@ std::vector<BadCase> generation() {
   return {
       {"no tokens", generate({"-n", "0"}), kUsage, {"--tokens", "0", "llm generate --help"}},
       {"top-p", generate({"--top-p", "2"}), kUsage, {"--top-p", "2", "(0, 1]"}},
+      {"generate dtype", generate({"--dtype", "f16"}), kUsage, {"--dtype", "f16", "bf16"}},
       {"top-p nan", generate({"--top-p", "nan"}), kUsage, {"--top-p", "nan"}},
       {"min-p", generate({"--min-p", "-1"}), kUsage, {"--min-p", "-1"}},
       {"temperature", generate({"--temperature", "-1"}), kUsage, {"--temperature", "-1"}},
