@@ -99,6 +99,7 @@ int run(int argc, char** argv) {
   llm::add_pretrain_command(app);
   llm::add_generate_command(app);
   llm::add_chat_command(app);
+  llm::add_eval_command(app);
   llm::add_inspect_command(app);
   llm::add_check_command(app);
   llm::add_bench_command(app);
