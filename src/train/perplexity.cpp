@@ -12,6 +12,7 @@ namespace {
 // Bytes of text of each token.
 std::vector<int64_t> text_bytes(const Tokenizer& tokenizer) {
   std::vector<int64_t> bytes;
+  bytes.reserve(static_cast<size_t>(tokenizer.vocab_size()));
   for (TokenId id = 0; id < tokenizer.vocab_size(); ++id) {
     bytes.push_back(static_cast<int64_t>(tokenizer.token_bytes(id).size()));
   }
