@@ -21,7 +21,8 @@ using test::run_llm;
 
 const char* const kQuestions =
     "{\"ctx\": \"the fox sees\", \"endings\": [\"the moon.\", \"xq\"], \"label\": 0}\n"
-    "{\"ctx\": \"a bird hears\", \"endings\": [\"zzz\", \"a stone.\", \"qqqqqqqq\"], \"label\": 1}\n"
+    "{\"ctx\": \"a bird hears\", \"endings\": [\"zzz\", \"a stone.\", \"qqqqqqqq\"], \"label\": "
+    "1}\n"
     "{\"ctx\": \"my dog\", \"endings\": [\"likes two keys.\", \"vx\"], \"label\": \"1\"}\n";
 
 class EvalCommand : public testing::Test {
@@ -51,9 +52,8 @@ class EvalCommand : public testing::Test {
     return result.exit_code == 0 ? parse_json(result.out, "stdout") : Json();
   }
   std::string prepare(const std::string& tokenizer) {
-    const ProcessResult made =
-        run_llm({"data", "prepare", path("text.txt"), "--tokenizer", tokenizer, "-o", path("data"),
-                 "--val-fraction", "0.4"});
+    const ProcessResult made = run_llm({"data", "prepare", path("text.txt"), "--tokenizer",
+                                        tokenizer, "-o", path("data"), "--val-fraction", "0.4"});
     EXPECT_EQ(made.exit_code, 0) << made.err;
     return path("data");
   }
@@ -114,15 +114,14 @@ TEST_F(EvalCommand, DatasetsShardsAndJsonLines) {
 TEST_F(EvalCommand, TheLossOfARunIsTheOneThatTrainingPrinted) {
   const fs::path data = test::make_small_dataset(directory_.path());
   const ProcessResult trained =
-      run_llm({"pretrain",   "--data", data.string(), "-o",       path("run"), "--layers", "1",
-               "--heads",    "2",      "--channels",  "16",       "--context", "24",       "--batch",
-               "4",          "--steps", "8",          "--lr",     "1e-2",      "--json",   "--dtype",
-               "f32"});
+      run_llm({"pretrain", "--data",  data.string(), "-o",         path("run"), "--layers",
+               "1",        "--heads", "2",           "--channels", "16",        "--context",
+               "24",       "--batch", "4",           "--steps",    "8",         "--lr",
+               "1e-2",     "--json",  "--dtype",     "f32"});
   ASSERT_EQ(trained.exit_code, 0) << trained.err;
   const size_t begin = trained.out.rfind('\n', trained.out.size() - 2) + 1;
   const Json json = parse_json(trained.out.substr(begin), "stdout");
-  const ProcessResult result =
-      run_llm({"eval", path("run"), "--data", data.string(), "--json"});
+  const ProcessResult result = run_llm({"eval", path("run"), "--data", data.string(), "--json"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_NEAR(parse_json(result.out, "stdout")["loss"].get<double>(),
               json["val_loss"].get<double>(), 1e-5);

@@ -13,11 +13,13 @@ namespace llm {
 namespace {
 
 constexpr int32_t kIgnoredTarget = -100;
-constexpr int64_t kLogitBytes = int64_t{64} << 20;  // exist at once at most
-constexpr int64_t kLeastRows = 64;                  // fewer make matrix products slow
+// Logits exist for at most so many bytes of rows at once; on the host more would not be faster.
+constexpr int64_t kHostLogitBytes = int64_t{64} << 20, kDeviceLogitBytes = int64_t{1} << 30;
+constexpr int64_t kLeastRows = 64;  // fewer make matrix products slow
 
 int64_t logit_rows(const Gpt& model, int64_t most) {
-  const int64_t fit = kLogitBytes / (model.padded_vocab() * dtype_bytes(model.dtype()));
+  const int64_t bytes = model.backend().is_host() ? kHostLogitBytes : kDeviceLogitBytes;
+  const int64_t fit = bytes / (model.padded_vocab() * dtype_bytes(model.dtype()));
   return std::min(
       most, static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(std::max(kLeastRows, fit)))));
 }
