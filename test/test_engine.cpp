@@ -8,6 +8,8 @@
 #include "infer/decoder.h"
 #include "infer/engine.h"
 #include "support/small_model.h"
+#include "support/text_samples.h"
+#include "text/pattern.h"
 
 namespace llm {
 namespace {
@@ -243,7 +245,51 @@ TEST_F(EngineTest, StopStringsEndTheTextBeforeThem) {
   const Generation cut = generate({prompt(6)}, random_)[0];
   EXPECT_EQ(cut.reason, FinishReason::stop_string);
   EXPECT_EQ(cut.text, whole.text.substr(0, whole.text.find(stop)));
-  EXPECT_EQ(cut.ids.size(), whole.text.find(stop) + 3);
+  EXPECT_EQ(cut.ids, Ids(whole.ids.begin(), whole.ids.begin() + whole.text.find(stop)));
+}
+
+TEST_F(EngineTest, TheTokensOfAStopStringGoButNotThoseThatTheTextNeeds) {
+  // Tokens of several letters, so that a stop string may begin and end within a token.
+  const auto tokenizer = test::small_bpe_tokenizer(kGpt2Pattern);
+  ModelConfig config = test::golden_config();
+  config.vocab_size = tokenizer->vocab_size();
+  Gpt model(*backend_, config, {});
+  test::fill_golden_weights(model);
+  random_.ignore_end_of_text = true;
+  random_.logprobs = 1;
+  Engine engine(model, *tokenizer);
+  const Generation whole = engine.generate(std::vector<Ids>{prompt(6)}, random_)[0];
+  for (size_t at = 0; at + 4 < whole.text.size(); ++at) {
+    random_.stop = {whole.text.substr(at, 4)};
+    const Generation cut = engine.generate(std::vector<Ids>{prompt(6)}, random_)[0];
+    ASSERT_EQ(cut.reason, FinishReason::stop_string);
+    ASSERT_EQ(cut.reports.size(), cut.ids.size());
+    ASSERT_EQ(cut.ids, Ids(whole.ids.begin(), whole.ids.begin() + cut.ids.size()));
+    ASSERT_TRUE(tokenizer->decode(cut.ids).starts_with(cut.text)) << cut.text;
+    if (cut.ids.empty()) continue;
+    const std::string before = tokenizer->decode(Ids(cut.ids.begin(), cut.ids.end() - 1));
+    ASSERT_LT(before.size(), cut.text.size());
+  }
+}
+
+TEST_F(EngineTest, StopIdsEndASampleEvenWhereEndOfTextDoesNot) {
+  const Generation whole = generate({prompt(6)}, random_)[0];
+  random_.stop_ids = {64, whole.ids[7]};
+  random_.ignore_end_of_text = true;
+  const Generation ended = generate({prompt(6)}, random_)[0];
+  EXPECT_EQ(ended.reason, FinishReason::end_of_text);
+  const auto first = std::find(whole.ids.begin(), whole.ids.end(), whole.ids[7]);
+  EXPECT_EQ(ended.ids, Ids(whole.ids.begin(), first));
+}
+
+TEST_F(EngineTest, AnInterruptionKeepsWhatIsThere) {
+  const Generation whole = generate({prompt(6)}, random_)[0];
+  int asked = 0;
+  random_.interrupted = [&] { return ++asked == 5; };
+  const Generation cut = generate({prompt(6)}, random_)[0];
+  EXPECT_EQ(cut.reason, FinishReason::interrupted);
+  EXPECT_EQ(cut.ids, Ids(whole.ids.begin(), whole.ids.begin() + 5));
+  EXPECT_EQ(cut.text, whole.text.substr(0, 5));
 }
 
 TEST_F(EngineTest, EndOfTextEndsASampleAndIsNotPartOfIt) {

@@ -104,6 +104,50 @@ TEST_F(GenerateCommand, SeveralSamplesComeOneBehindTheOther) {
   EXPECT_EQ(json["logprobs"][0]["top"].size(), 2u);
 }
 
+TEST_F(GenerateCommand, StopStringsEndTextAndTokens) {
+  const std::vector<std::string> common = {"-p",     "x",        "-n", "25", "--ignore-end-of-text",
+                                           "--json", "--no-echo"};
+  const Json whole = last_line(generate(common).out);
+  const std::vector<int> ids = whole["ids"];
+  // A byte that is a character of its own and occurs for the first time at its place.
+  size_t at = 3;
+  while (ids[at] < ' ' || ids[at] > '~' ||
+         std::find(ids.begin(), ids.begin() + at, ids[at]) != ids.begin() + at)
+    ++at;
+  std::vector<std::string> stopped = common;
+  stopped.insert(stopped.end(),
+                 {"--logprobs", "1", "--stop", std::string(1, static_cast<char>(ids[at]))});
+  const Json cut = last_line(generate(stopped).out);
+  EXPECT_EQ(cut["finish_reason"], "stop_string");
+  EXPECT_EQ(cut["ids"], Json(std::vector<int>(ids.begin(), ids.begin() + at)));
+  EXPECT_EQ(cut["logprobs"].size(), at);
+}
+
+TEST_F(GenerateCommand, NumbersAreTheSameWhateverTheBatch) {
+  // Sample 0 of one and of eight, to the last bit; and with the option that says so.
+  const std::vector<std::string> common = {
+      "-p", "some prompt", "-n", "12", "--logprobs", "3", "--json", "--ignore-end-of-text"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.end(), common.begin(), common.end());
+    return last_line(generate(more).out);
+  };
+  const Json alone = with({}), among = with({"--num-samples", "8"});
+  EXPECT_EQ(alone["ids"], among["ids"]);
+  EXPECT_EQ(alone["logprobs"], among["logprobs"]);
+  EXPECT_EQ(with({"--num-samples", "3", "--batch-invariant"})["logprobs"], alone["logprobs"]);
+}
+
+TEST_F(GenerateCommand, Bf16RoundsTheWeights) {
+  const auto logprob = [&](const std::string& dtype) {
+    const ProcessResult result =
+        generate({"-p", "ab", "-n", "1", "--logprobs", "1", "--json", "--dtype", dtype});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return last_line(result.out)["logprobs"][0]["top"][0]["logprob"].get<double>();
+  };
+  EXPECT_NE(logprob("bf16"), logprob("f32"));
+  EXPECT_NEAR(logprob("bf16"), logprob("f32"), 0.1);
+}
+
 TEST_F(GenerateCommand, AFullContextStopsWithAMessageOrSlides) {
   const std::vector<std::string> common = {"-p", "x", "-n", "50", "--ignore-end-of-text", "--json"};
   ProcessResult result = generate(common);
@@ -138,6 +182,8 @@ TEST_F(GenerateCommand, WrongCommandLinesAndInputsHaveTheirExitCodes) {
       {2, {"--seed", "-1"}, "--seed"},
       {2, {"--context-overflow", "wrap"}, "--context-overflow"},
       {2, {"--device", "tpu"}, "--device"},
+      {2, {"--dtype", "f8"}, "--dtype"},
+      {2, {"--dtype", "tf32", "--device", "cpu"}, "--dtype"},
       {6, {"--device", "cuda:0"}, "--device cpu"},
       {2, {"-p", letters}, "40 tokens"},
       {2, {"-p", "a", "--prompt-file", "b"}, "--prompt"},

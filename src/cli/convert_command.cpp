@@ -162,7 +162,9 @@ void add_import_command(CLI::App& app) {
 void add_export_command(CLI::App& app) {
   auto* command = app.add_subcommand("export", "write a model in a form that others read");
   auto arguments = std::make_shared<Arguments>();
-  command->add_option("MODEL", arguments->from, "model folder, run folder or checkpoint folder")
+  command
+      ->add_option("MODEL", arguments->from,
+                   "model folder, run folder, checkpoint folder or the name of a downloaded model")
       ->required();
   command
       ->add_option(

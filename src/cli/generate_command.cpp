@@ -1,7 +1,6 @@
 // llm generate
 #include <fmt/format.h>
 
-#include <limits>
 #include <map>
 #include <memory>
 #include <string>
@@ -11,11 +10,9 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "cli/commands.h"
-#include "cli/device.h"
+#include "cli/model_arguments.h"
 #include "cli/output.h"
 #include "infer/engine.h"
-#include "train/checkpoint.h"
-#include "weights/model_folder.h"
 
 namespace llm {
 namespace {
@@ -23,11 +20,11 @@ namespace {
 constexpr size_t kMaxPromptBytes = 64 << 20;
 
 struct Arguments {
-  std::string model, prompt, prompt_file, tokenizer, tokenizer_dir, device, overflow = "stop";
-  std::string dtype = "f32";
+  ModelArguments model;
+  std::string prompt, prompt_file, overflow = "stop";
   GenerateOptions options;
   int64_t num_samples = 1, seed = 42;
-  bool allow_special = false, echo = true, json = false;
+  bool allow_special = false, echo = true, batch_invariant = false, json = false;
 };
 
 std::string read_prompt_file(const std::string& path) {
@@ -39,19 +36,6 @@ std::string read_prompt_file(const std::string& path) {
     if (text.size() > kMaxPromptBytes) fail_input(path, "more than 64 MiB, too long for a prompt");
   }
   return text;
-}
-
-std::unique_ptr<Tokenizer> open_model_tokenizer(const Arguments& arguments,
-                                                const fs::path& folder) {
-  if (!arguments.tokenizer.empty()) {
-    return open_tokenizer(arguments.tokenizer, arguments.tokenizer_dir);
-  }
-  auto tokenizer = read_model_tokenizer(folder);
-  if (tokenizer == nullptr) {
-    fail_input(folder.string(), "has no tokenizer",
-               "give the folder of one, or bytes or gpt2, with --tokenizer");
-  }
-  return tokenizer;
 }
 
 // What an empty prompt stands for: the start of a text.
@@ -209,14 +193,7 @@ void report(const std::vector<Generation>& results, const GenerateFigures& figur
                        with_commas(figures.decode_tokens), figures.decode_rate()));
 }
 
-DType compute_dtype(const std::string& name) {
-  if (name == "f32") return DType::f32;
-  if (name == "bf16") return DType::bf16;
-  fail_usage("--dtype", fmt::format("\"{}\" is neither f32 nor bf16", name));
-}
-
 void generate(Arguments arguments) {
-  const DType dtype = compute_dtype(arguments.dtype);
   if (arguments.overflow != "stop" && arguments.overflow != "slide") {
     fail_usage("--context-overflow",
                fmt::format("\"{}\" is neither stop nor slide", arguments.overflow));
@@ -226,14 +203,14 @@ void generate(Arguments arguments) {
   options.seed = static_cast<uint64_t>(arguments.seed);
   validate(options.sampler);
 
-  const fs::path folder = resolve_model_folder(arguments.model);
-  verify_model_files(folder);
-  const std::unique_ptr<Backend> backend = make_backend(arguments.device);
-  const auto tokenizer = open_model_tokenizer(arguments, folder);
-  const Prompt prompt = read_prompt(arguments, *tokenizer, read_model_config(folder));
-  const std::unique_ptr<Gpt> model = load_model(*backend, folder, {.dtype = dtype});
+  const OpenedModel opened = open_model(arguments.model);
+  const Tokenizer& tokenizer = *opened.tokenizer;
+  const Prompt prompt = read_prompt(arguments, tokenizer, opened.config);
+  const std::unique_ptr<Gpt> model = load_weights(opened);
+  // On a GPU the number of sequences decides how products are rounded.
+  if (arguments.batch_invariant && !opened.backend->is_host()) options.max_batch = 1;
 
-  Engine engine(*model, *tokenizer);
+  Engine engine(*model, tokenizer);
   const std::vector<std::vector<TokenId>> prompts(static_cast<size_t>(arguments.num_samples),
                                                   prompt.ids);
   SamplePrinter printer(arguments.num_samples, arguments.echo ? prompt.text : "");
@@ -241,36 +218,7 @@ void generate(Arguments arguments) {
       prompts, options,
       [&](int64_t sample, std::string_view text) { printer.receive(sample, text); });
   report(results, engine.figures(), model->config());
-  if (arguments.json) print_json(result_json(prompt, results, *tokenizer, engine.figures()));
-}
-
-void add_sampling_options(CLI::App& command, Arguments& arguments) {
-  GenerateOptions& options = arguments.options;
-  SamplerOptions& sampler = options.sampler;
-  const char* group = "Sampling";
-  command.add_option("--temperature", sampler.temperature, "0: always the most likely token")
-      ->group(group);
-  command.add_option("--top-k", sampler.top_k, "draw from the K most likely tokens; 0: all")
-      ->type_name("K")
-      ->group(group);
-  command.add_option("--top-p", sampler.top_p, "and of those the fewest that add up to P")
-      ->type_name("P")
-      ->group(group);
-  command.add_option("--min-p", sampler.min_p, "and those at least P times as likely as the first")
-      ->type_name("P")
-      ->group(group);
-  command
-      .add_option("--repetition-penalty", sampler.repetition_penalty,
-                  "above 1 makes tokens that occurred less likely")
-      ->group(group);
-  command.add_option("--num-samples", arguments.num_samples, "continuations of the prompt")
-      ->check(CLI::Range(1, 100'000))
-      ->type_name("N")
-      ->group(group);
-  command.add_option("--seed", arguments.seed, "the same seed gives the same text")
-      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()))
-      ->type_name("N")
-      ->group(group);
+  if (arguments.json) print_json(result_json(prompt, results, tokenizer, engine.figures()));
 }
 
 void add_ending_options(CLI::App& command, Arguments& arguments) {
@@ -302,8 +250,6 @@ void add_ending_options(CLI::App& command, Arguments& arguments) {
 void add_generate_command(CLI::App& app) {
   auto* command = app.add_subcommand("generate", "continue a text with a model");
   auto arguments = std::make_shared<Arguments>();
-  command->add_option("MODEL", arguments->model, "model folder, run folder or checkpoint folder")
-      ->required();
   auto* text = command->add_option("-p,--prompt", arguments->prompt,
                                    "text to continue; empty: the start of a text");
   command->add_option("--prompt-file", arguments->prompt_file, "the same from a file; - is stdin")
@@ -311,14 +257,15 @@ void add_generate_command(CLI::App& app) {
       ->excludes(text);
   command->add_flag("--allow-special", arguments->allow_special,
                     "special tokens in the prompt are tokens, not ordinary text");
+  add_sampler_options(*command, arguments->options.sampler, arguments->seed);
+  command->add_option("--num-samples", arguments->num_samples, "continuations of the prompt")
+      ->check(CLI::Range(1, 100'000))
+      ->type_name("N")
+      ->group("Sampling");
   command
-      ->add_option("--tokenizer", arguments->tokenizer,
-                   "folder, `gpt2` or `bytes`, for a model folder that has none")
-      ->type_name("T");
-  command
-      ->add_option("--tokenizer-dir", arguments->tokenizer_dir, "folder with the files of `gpt2`")
-      ->type_name("DIR");
-  add_sampling_options(*command, *arguments);
+      ->add_flag("--batch-invariant", arguments->batch_invariant,
+                 "the same text whatever else is generated with it; on the CPU, in f32, always so")
+      ->group("Sampling");
   add_ending_options(*command, *arguments);
   command->add_flag("--echo,!--no-echo", arguments->echo, "print the prompt as well")
       ->default_str("true");
@@ -327,17 +274,12 @@ void add_generate_command(CLI::App& app) {
                    "with --json: log-probabilities of each token and of the N most likely")
       ->check(CLI::Range(0, 1000))
       ->type_name("N");
+  add_model_options(*command, arguments->model);
   command->add_flag("--json", arguments->json, "the last line of stdout is a JSON object");
-  add_device_option(*command, arguments->device);
-  command
-      ->add_option("--dtype", arguments->dtype,
-                   "of weights, key-value cache and activations: `bf16` takes half the memory of "
-                   "`f32` and is nearly twice as fast")
-      ->type_name("f32|bf16")
-      ->default_str("f32");
   command->footer(
       "Example: llm generate runs/shakespeare -p \"ROMEO:\" -n 300 --temperature 0.8\n"
-      "The text goes to stdout as it is made, speed to stderr.");
+      "         llm generate models/gpt2 --prompt-file - --stop . --json < prompt.txt\n"
+      "The text goes to stdout as it is made, in whole characters; speed goes to stderr.");
   command->callback([arguments] { generate(*arguments); });
 }
 

@@ -114,7 +114,7 @@ class Batch {
     const TokenId id =
         sequence.sampler.draw(logits, sequence.tokens, static_cast<uint64_t>(number));
     ++figures.decode_tokens;
-    if (!options_.ignore_end_of_text && ends_text(id)) {
+    if ((!options_.ignore_end_of_text && ends_text(id)) || is_stop(id)) {
       return finish(sequence, FinishReason::end_of_text);
     }
     if (options_.logprobs > 0) {
@@ -124,8 +124,14 @@ class Batch {
     sequence.tokens.push_back(id);
     sequence.result.ids.push_back(id);
     emit(sequence, sequence.stream.append(tokenizer_.token_bytes(id)));
-    if (sequence.stream.stopped()) return finish(sequence, FinishReason::stop_string);
+    if (sequence.stream.stopped()) {
+      drop_tokens_behind_text(sequence.result);
+      return finish(sequence, FinishReason::stop_string);
+    }
     if (number + 1 == options_.max_tokens) return finish(sequence, FinishReason::length);
+    if (options_.interrupted && options_.interrupted()) {
+      return finish(sequence, FinishReason::interrupted);
+    }
     if (decoder_.length(index) < decoder_.context()) return id;
     if (options_.overflow == ContextOverflow::stop) {
       return finish(sequence, FinishReason::context);
@@ -142,6 +148,19 @@ class Batch {
 
   bool ends_text(TokenId id) const {
     return id == tokenizer_.end_of_text() || id == model_.config().eos_token_id;
+  }
+
+  bool is_stop(TokenId id) const {
+    return std::find(options_.stop_ids.begin(), options_.stop_ids.end(), id) !=
+           options_.stop_ids.end();
+  }
+
+  // A stop string has cut the text: its tokens go too.
+  void drop_tokens_behind_text(Generation& result) const {
+    size_t needed = 0, bytes = 0;
+    while (bytes < result.text.size()) bytes += tokenizer_.token_bytes(result.ids[needed++]).size();
+    result.ids.resize(needed);
+    if (!result.reports.empty()) result.reports.resize(needed);
   }
 
   void emit(Sequence& sequence, const std::string& text) {
@@ -177,6 +196,8 @@ std::string_view finish_reason_name(FinishReason reason) {
       return "stop_string";
     case FinishReason::context:
       return "context";
+    case FinishReason::interrupted:
+      return "interrupted";
   }
   return "";
 }

@@ -20,7 +20,7 @@ enum class ContextOverflow {
   slide  // the last half of the context is kept and read again, and it goes on
 };
 
-enum class FinishReason { length, end_of_text, stop_string, context };
+enum class FinishReason { length, end_of_text, stop_string, context, interrupted };
 std::string_view finish_reason_name(FinishReason reason);  // "length", "end_of_text", ...
 
 struct GenerateOptions {
@@ -32,6 +32,10 @@ struct GenerateOptions {
   bool ignore_end_of_text = false;
   int64_t logprobs = 0;    // alternatives to report per token; 0: none, and no logprobs at all
   int64_t max_batch = 16;  // sequences that run together
+  // More tokens that end a sample like end-of-text, whatever ignore_end_of_text says.
+  std::vector<TokenId> stop_ids = {};
+  // Asked after each token; true ends the sample with what it has.
+  std::function<bool()> interrupted = {};
 };
 
 struct TokenReport {
@@ -40,8 +44,10 @@ struct TokenReport {
 };
 
 struct Generation {
-  std::vector<TokenId> ids;  // without the end-of-text that ended it
-  std::string text;          // of the ids, up to a stop string
+  // Without the token that ended it. Before a stop string: no more than the text needs, so that
+  // the last one may reach into the stop string.
+  std::vector<TokenId> ids;
+  std::string text;  // of the ids, up to a stop string
   FinishReason reason = FinishReason::length;
   std::vector<TokenReport> reports;  // one per id where asked for
 };

@@ -178,6 +178,75 @@ std::vector<BadCase> generation() {
   };
 }
 
+std::vector<BadCase> chatting_and_evaluation() {
+  const std::string question = R"({"ctx": "the", "endings": [" fox", " moon"], "label": 2})";
+  return {
+      {"chat with nothing", {"chat", "nowhere"}, kInput, {"nowhere", "model folder"}},
+      {"chat template",
+       {"chat", "run", "--template", "x"},
+       kUsage,
+       {"--template", "\"x\"", "chatml"}},
+      {"answers of 0 tokens", {"chat", "run", "-n", "0"}, kUsage, {"--tokens", "0"}},
+      {"chat in f8", {"chat", "run", "--dtype", "f8"}, kUsage, {"--dtype", "f8", "bf16"}},
+      {"chat command",
+       {"chat", "run"},
+       kInput,
+       {"standard input: line 2", "/frob"},
+       {},
+       "\n/frob\n"},
+      {"chat setting", {"chat", "run"}, kInput, {"line 1", "\"heat\""}, {}, "/set heat 3"},
+      {"chat setting is a word", {"chat", "run"}, kInput, {"line 1", "\"x\""}, {}, "/set top-k x"},
+      {"unknown character in a message",
+       {"chat", "run"},
+       kInput,
+       {"line 1", "U+00E9"},
+       {},
+       "the é"},
+      {"endless message",
+       {"chat", "run"},
+       kInput,
+       {"line 1", "context"},
+       {},
+       "the moon. the moon."},
+      {"chat full", {"chat", "run"}, kDisk, {"standard output", "space"}, {}, "the", true},
+      {"nothing to evaluate on", {"eval", "run"}, kUsage, {"--data", "--tasks"}},
+      {"evaluate on nothing", {"eval", "run", "--data", "none"}, kInput, {"none", "no such file"}},
+      {"split of evaluation",
+       {"eval", "run", "--data", "d", "--split", "test"},
+       kUsage,
+       {"--split", "test", "val"}},
+      {"evaluation stride",
+       {"eval", "run", "--data", "d", "--stride", "9"},
+       kUsage,
+       {"--stride", "9", "8"}},
+      {"evaluation context",
+       {"eval", "run", "--data", "d", "--context", "9"},
+       kUsage,
+       {"--context", "9", "8"}},
+      {"unknown character in a text",
+       {"eval", "run", "--data", "-"},
+       kInput,
+       {"U+00E9"},
+       {},
+       "the é"},
+      {"question label",
+       {"eval", "run", "--tasks", "-"},
+       kInput,
+       {"line 1", "label"},
+       {},
+       question},
+      {"question", {"eval", "run", "--tasks", "-"}, kInput, {"line 2", "ctx"}, {}, "\n{}"},
+      {"no questions", {"eval", "run", "--tasks", "-"}, kInput, {"no items"}},
+      {"figures full",
+       {"eval", "run", "--data", "text.txt", "--json"},
+       kDisk,
+       {"standard output", "space"},
+       {},
+       {},
+       true},
+  };
+}
+
 std::vector<BadCase> data_and_tokenizers() {
   return {
       {"no text",
@@ -295,8 +364,9 @@ std::vector<BadCase> checks_and_benchmarks() {
 
 std::vector<BadCase> bad_arguments() {
   std::vector<BadCase> all;
-  for (const auto& part : {general(), numbers_of_pretraining(), names_of_pretraining(),
-                           generation(), data_and_tokenizers(), checks_and_benchmarks()}) {
+  for (const auto& part :
+       {general(), numbers_of_pretraining(), names_of_pretraining(), generation(),
+        chatting_and_evaluation(), data_and_tokenizers(), checks_and_benchmarks()}) {
     all.insert(all.end(), part.begin(), part.end());
   }
   return all;

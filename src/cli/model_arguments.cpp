@@ -1,0 +1,101 @@
+#include "cli/model_arguments.h"
+
+#include <fmt/format.h>
+
+#include <limits>
+
+#include "base/error.h"
+#include "cli/device.h"
+#include "train/checkpoint.h"
+#include "weights/model_folder.h"
+
+namespace llm {
+namespace {
+
+void check_dtype(const std::string& dtype) {
+  if (dtype == "auto" || dtype == "f32" || dtype == "tf32" || dtype == "bf16") return;
+  fail_usage("--dtype", fmt::format("\"{}\" is none of auto, f32, tf32, bf16", dtype));
+}
+
+std::unique_ptr<Tokenizer> find_tokenizer(const ModelArguments& arguments, const fs::path& folder) {
+  if (!arguments.tokenizer.empty()) {
+    return open_tokenizer(arguments.tokenizer, arguments.tokenizer_dir);
+  }
+  auto tokenizer = read_model_tokenizer(folder);
+  if (tokenizer == nullptr) {
+    fail_input(folder.string(), "has no tokenizer",
+               "give the folder of one, or bytes or gpt2, with --tokenizer");
+  }
+  return tokenizer;
+}
+
+}  // namespace
+
+void add_model_options(CLI::App& command, ModelArguments& arguments) {
+  command
+      .add_option("MODEL", arguments.model,
+                  "model folder, run folder, checkpoint folder or the name of a downloaded model")
+      ->required();
+  command
+      .add_option("--tokenizer", arguments.tokenizer,
+                  "folder, `gpt2` or `bytes`, for a model folder that has none")
+      ->type_name("T");
+  command.add_option("--tokenizer-dir", arguments.tokenizer_dir, "folder with the files of `gpt2`")
+      ->type_name("DIR");
+  add_device_option(command, arguments.device);
+  arguments.dtype = "auto";
+  command
+      .add_option(
+          "--dtype", arguments.dtype,
+          "what weights, key-value cache and activations are: f32, bf16 (half the memory, on "
+          "a CPU nearly twice as fast), tf32 (f32 with faster products, GPUs); auto is f32 "
+          "on the CPU and bf16 on a GPU")
+      ->type_name("TYPE")
+      ->default_str("auto");
+}
+
+OpenedModel open_model(const ModelArguments& arguments) {
+  check_dtype(arguments.dtype);
+  OpenedModel opened;
+  opened.folder = resolve_model_folder(arguments.model);
+  verify_model_files(opened.folder);
+  opened.backend = make_backend(arguments.device, {.tf32 = arguments.dtype == "tf32"});
+  const bool on_host = opened.backend->is_host();
+  if (on_host && arguments.dtype == "tf32") {
+    fail_usage("--dtype", "tf32 needs a GPU", "the CPU computes in f32 or bf16");
+  }
+  const bool bf16 = arguments.dtype == "bf16" || (arguments.dtype == "auto" && !on_host);
+  opened.dtype = bf16 ? DType::bf16 : DType::f32;
+  opened.tokenizer = find_tokenizer(arguments, opened.folder);
+  opened.config = read_model_config(opened.folder);
+  return opened;
+}
+
+std::unique_ptr<Gpt> load_weights(const OpenedModel& opened) {
+  return load_model(*opened.backend, opened.folder, {.dtype = opened.dtype});
+}
+
+void add_sampler_options(CLI::App& command, SamplerOptions& sampler, int64_t& seed) {
+  const char* group = "Sampling";
+  command.add_option("--temperature", sampler.temperature, "0: always the most likely token")
+      ->group(group);
+  command.add_option("--top-k", sampler.top_k, "draw from the K most likely tokens; 0: all")
+      ->type_name("K")
+      ->group(group);
+  command.add_option("--top-p", sampler.top_p, "and of those the fewest that add up to P")
+      ->type_name("P")
+      ->group(group);
+  command.add_option("--min-p", sampler.min_p, "and those at least P times as likely as the first")
+      ->type_name("P")
+      ->group(group);
+  command
+      .add_option("--repetition-penalty", sampler.repetition_penalty,
+                  "above 1 makes tokens that occurred less likely")
+      ->group(group);
+  command.add_option("--seed", seed, "the same seed gives the same text")
+      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()))
+      ->type_name("N")
+      ->group(group);
+}
+
+}  // namespace llm
