@@ -95,9 +95,10 @@ void add_inspect_command(CLI::App& app) {
   auto model = std::make_shared<std::string>();
   auto json = std::make_shared<bool>(false);
   command
-      ->add_option("MODEL", *model,
-                   "model folder, run folder or checkpoint folder, or a file that `llm import` "
-                   "reads: .safetensors, .pth, model file of llm.c")
+      ->add_option(
+          "MODEL", *model,
+          "model folder, run folder, checkpoint folder, the name of a downloaded model, or a "
+          "file that `llm import` reads: .safetensors, .pth, model file of llm.c")
       ->required();
   command->add_flag("--json", *json, "one JSON object instead of a table");
   command->footer("Example: llm inspect runs/shakespeare");

@@ -148,10 +148,17 @@ std::string heads_hint(int64_t channels) {
   return "give --heads or --config";
 }
 
+bool names_a_file(const fs::path& path) {
+  const std::string extension = path.extension().string();
+  return extension == ".safetensors" || extension == ".pth" || extension == ".pt" ||
+         extension == ".bin";
+}
+
 }  // namespace
 
 ModelSource open_model_source(const fs::path& path) {
-  if (!fs::is_directory(path)) return open_file(path);
+  // What is not there may be the name of a downloaded model, unless it is a file's name.
+  if (!fs::is_directory(path) && (fs::exists(path) || names_a_file(path))) return open_file(path);
   if (fs::exists(path / "config.json") && fs::exists(path / kTorchWeights) && !has_weights(path)) {
     return open_file(path / kTorchWeights);
   }

@@ -21,8 +21,9 @@ struct ModelSource {
 };
 
 // A folder (a Hugging Face folder with model.safetensors, shards of it or pytorch_model.bin, a run
-// folder, a checkpoint folder, one with model.pth or model.bin alone) or a file (safetensors,
-// torch.save, llm.c), told apart by their first bytes. Throws Error{input}.
+// folder, a checkpoint folder, one with model.pth or model.bin alone), a file (safetensors,
+// torch.save, llm.c), told apart by their first bytes, or the name of a downloaded model. Throws
+// Error{input}.
 ModelSource open_model_source(const fs::path& path);
 
 // What a state dict does not say.
