@@ -58,8 +58,9 @@ class Poisoned : public Objective {
 // Steps on one device from the golden weights, batch n the same everywhere.
 class Training {
  public:
-  Training(Backend& backend, const TrainOptions& options)
-      : options_(options), backend_(backend), comm_(make_single_comm()), objective_(backend) {
+  Training(Backend& backend, const TrainOptions& options,
+           std::unique_ptr<Comm> comm = make_single_comm())
+      : options_(options), backend_(backend), comm_(std::move(comm)), objective_(backend) {
     NextToken plain;
     const MemoryPlan plan = plan_memory(backend, plain, options);
     workspace_.emplace(backend, *comm_, objective_, options_, plan.activations());
@@ -194,6 +195,22 @@ TEST(TrainingStep, Bf16TrainsLikeF32) {
       EXPECT_NEAR(rounded.step(), last, 0.01 * last) << label << " step " << i;
     }
     EXPECT_LT(last, 0.98 * first) << label;
+  }
+}
+
+// All collectives run, the reduction of each layer's gradients beside the backward pass.
+TEST(TrainingStep, NcclWithOneProcessGivesTheSameBits) {
+  const std::unique_ptr<Backend> gpu = make_gpu_backend();
+  if (!gpu) GTEST_SKIP() << "no GPU here";
+  std::unique_ptr<Comm> nccl = make_gpu_comm(*gpu);
+  if (!nccl) GTEST_SKIP() << "no NCCL here";
+  EXPECT_FALSE(nccl->alone());
+  for (const char* dtype : {"f32", "bf16"}) {
+    if (!nccl) nccl = make_gpu_comm(*gpu);
+    Training alone(*gpu, options_of(dtype, 0.1f)),
+        through_nccl(*gpu, options_of(dtype, 0.1f), std::move(nccl));
+    for (int i = 0; i < 20; ++i) ASSERT_EQ(through_nccl.step(), alone.step()) << dtype << i;
+    EXPECT_TRUE(through_nccl.state() == alone.state()) << dtype;
   }
 }
 

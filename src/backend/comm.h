@@ -19,6 +19,9 @@ class Comm {
   virtual int rank() const = 0;
   virtual int ranks() const = 0;
   virtual std::string name() const = 0;  // "single process", "MPI", "NCCL"
+  // Collectives change nothing and may be left out. Not where there is a library below, even with
+  // one rank, so that one process can try it.
+  virtual bool alone() const { return false; }
 
   virtual void all_reduce(Tensor x, Reduce reduce) = 0;  // f32, i32 or i64, in place
   // As all_reduce, but work queued for computing meanwhile may run beside it. The result is there
@@ -43,7 +46,5 @@ std::unique_ptr<Comm> make_single_comm();
 // A collective that takes longer than timeout_seconds ends the process with exit code 6.
 // Throws Error{usage} in a build without MPI.
 std::unique_ptr<Comm> make_mpi_comm(Backend& backend, double timeout_seconds);
-// Whether the environment says that this process is one of several (mpirun, srun, torchrun).
-bool started_by_launcher();
 
 }  // namespace llm

@@ -36,6 +36,7 @@ std::unique_ptr<Comm> make_mpi_comm(Backend&, double) {
 #include <type_traits>
 #include <vector>
 
+#include "backend/launcher.h"
 #include "backend/watchdog.h"
 
 namespace llm {
@@ -146,7 +147,7 @@ MpiComm::MpiComm(Backend& backend, double timeout_seconds)
   check(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "start");
   check(MPI_Comm_rank(MPI_COMM_WORLD, &rank_), "start");
   check(MPI_Comm_size(MPI_COMM_WORLD, &ranks_), "start");
-  if (ranks_ == 1 && started_by_launcher()) {
+  if (ranks_ == 1 && find_launcher().ranks > 1) {
     MPI_Finalize();
     throw Error(ErrorKind::device, "MPI", "several processes were started, but each is alone",
                 "start them with the mpirun of the MPI library this program was built with");

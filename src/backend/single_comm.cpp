@@ -1,7 +1,4 @@
-// The collectives of a run of one process, and how to tell whether there are more.
-#include <cstdlib>
-#include <cstring>
-
+// The collectives of a run of one process.
 #include "backend/comm.h"
 #include "base/error.h"
 
@@ -13,6 +10,7 @@ class SingleComm final : public Comm {
   int rank() const override { return 0; }
   int ranks() const override { return 1; }
   std::string name() const override { return "single process"; }
+  bool alone() const override { return true; }
 
   void all_reduce(Tensor, Reduce) override {}
   void reduce_scatter(Tensor y, Tensor x) override { require_same(y, x); }
@@ -32,27 +30,8 @@ class SingleComm final : public Comm {
   }
 };
 
-// The value of an environment variable that holds a number of processes; 0 if there is none.
-int64_t process_count(const char* variable) {
-  const char* text = std::getenv(variable);
-  if (text == nullptr) return 0;
-  char* end = nullptr;
-  const long long value = std::strtoll(text, &end, 10);
-  return end != text && *end == '\0' && value > 0 ? value : 0;
-}
-
 }  // namespace
 
 std::unique_ptr<Comm> make_single_comm() { return std::make_unique<SingleComm>(); }
-
-bool started_by_launcher() {
-  // Open MPI, PMI (MPICH, Intel MPI), srun, torchrun. SLURM_NTASKS is not asked: a batch script has
-  // it too, where a single process was started.
-  if (process_count("OMPI_COMM_WORLD_SIZE") > 1 || process_count("PMI_SIZE") > 1 ||
-      process_count("SLURM_STEP_NUM_TASKS") > 1) {
-    return true;
-  }
-  return std::getenv("RANK") != nullptr && process_count("WORLD_SIZE") > 1;
-}
 
 }  // namespace llm

@@ -100,7 +100,7 @@ std::unique_ptr<Backend> make_backend(const std::string& given, const DeviceOpti
 
 std::unique_ptr<Comm> make_comm(Backend& backend, [[maybe_unused]] const std::string& device,
                                 double timeout_seconds) {
-  if (!started_by_launcher()) return make_single_comm();
+  if (find_launcher().ranks == 1) return make_single_comm();
 #ifdef LLM_HAVE_CUDA
   if (!backend.is_host() && chosen_device(device).find(':') == std::string::npos) {
     std::string reason;

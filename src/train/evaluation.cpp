@@ -39,7 +39,7 @@ EvaluationResult evaluate(Workspace& workspace, const EvaluationSource& source,
     workspace.backend.copy_to_host(&of_batch, sum);
     total += of_batch;  // in double: a split may have billions of targets
   }
-  if (comm.ranks() > 1) {
+  if (!comm.alone()) {
     total = comm.all_reduce(total, Reduce::sum);
     targets = comm.all_reduce(targets, Reduce::sum);
   }

@@ -128,7 +128,7 @@ void tune(const PretrainJob& job, Workspace& workspace, const SampleSource& samp
   workspace.backend.set_tuning(true);
   workspace.step.warm_up(loader.next(), static_cast<uint64_t>(options.seed));
   workspace.backend.set_tuning(false);
-  if (workspace.comm.ranks() > 1) share_plan(workspace.backend, workspace.comm);
+  if (!workspace.comm.alone()) share_plan(workspace.backend, workspace.comm);
 }
 
 void publish_model(const RunFolder& folder, const TrainOptions& options, const TrainState& state) {

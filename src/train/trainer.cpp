@@ -235,7 +235,7 @@ void Trainer::leave(const char* stopped_by) {
 bool Trainer::stop_requested() {
   Comm& comm = parts_.workspace.comm;
   const int64_t stop = StopSignals::requested() ? 1 : 0;
-  return (comm.ranks() > 1 ? comm.all_reduce(stop, Reduce::max) : stop) != 0;
+  return (comm.alone() ? stop : comm.all_reduce(stop, Reduce::max)) != 0;
 }
 
 void Trainer::evaluate_now() {

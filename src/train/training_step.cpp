@@ -49,7 +49,7 @@ float TrainingStep::inverse_target_count(std::span<const Batch> batches) {
     targets += std::count_if(batch.targets.begin(), batch.targets.end(),
                              [](int32_t target) { return target >= 0; });
   }
-  if (comm_.ranks() > 1) targets = comm_.all_reduce(targets, Reduce::sum);
+  if (!comm_.alone()) targets = comm_.all_reduce(targets, Reduce::sum);
   return targets > 0 ? static_cast<float>(1.0 / static_cast<double>(targets)) : 0.0f;
 }
 
@@ -79,7 +79,7 @@ void TrainingStep::accumulate(Slot& slot, const StepRequest& request,
       continue;
     }
     // While the last micro-batch runs, each layer's gradients are complete when it is done with it.
-    if (i + 1 == batches.size() && comm_.ranks() > 1) {
+    if (i + 1 == batches.size() && !comm_.alone()) {
       store.gradient_ready = [&](int layer) {
         comm_.start_all_reduce(store.layer_slice(store.gradients(), layer), Reduce::sum);
       };
@@ -87,7 +87,7 @@ void TrainingStep::accumulate(Slot& slot, const StepRequest& request,
     run_micro_batch(slot, request.dropout_seed);
   }
   store.gradient_ready = [](int) {};
-  if (comm_.ranks() > 1) comm_.all_reduce(slot.loss, Reduce::sum);
+  if (!comm_.alone()) comm_.all_reduce(slot.loss, Reduce::sum);
 }
 
 void TrainingStep::update(const Slot& slot, const StepRequest& request) {
@@ -103,7 +103,7 @@ void TrainingStep::update(const Slot& slot, const StepRequest& request) {
 // done; from then on it is repeated from a recording, where the device gains by that. Collectives
 // are not recorded.
 void TrainingStep::capture(Slot& slot, const StepRequest& request) {
-  if (comm_.ranks() > 1 || !slot.done || slot.micro_batch) return;
+  if (!comm_.alone() || !slot.done || slot.micro_batch) return;
   const int64_t mark = arena_.mark();
   slot.micro_batch = backend_.capture([&] { run_micro_batch(slot, request.dropout_seed); });
   if (slot.micro_batch) slot.update = backend_.capture([&] { update(slot, request); });

@@ -71,6 +71,14 @@ std::unique_ptr<Backend> make_gpu_backend() {
   return nullptr;
 }
 
+std::unique_ptr<Comm> make_gpu_comm([[maybe_unused]] Backend& gpu) {
+#ifdef LLM_HAVE_CUDA
+  std::string reason;
+  if (nccl_available(reason)) return make_nccl_comm(gpu, 60);
+#endif
+  return nullptr;
+}
+
 Bounds gpu_bounds(const Bounds& cpu) {
   constexpr double kFactor = 3;
   constexpr double kLeastAbsolute = 2e-6;  // sums of numbers of size 1 in another order

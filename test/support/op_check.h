@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "backend/comm.h"
 
 namespace llm::test {
 
@@ -28,6 +29,8 @@ struct BackendUnderTest {
 };
 // The backend of the first GPU with its default choices; null where there is none.
 std::unique_ptr<Backend> make_gpu_backend();
+// NCCL on it, of this process alone; null where there is none.
+std::unique_ptr<Comm> make_gpu_comm(Backend& gpu);
 inline constexpr const char* kGpuLabel = "cuda";  // its name here, and how its labels begin
 // The fast CPU bodies with one thread and with several, and the GPU if there is one.
 const std::vector<BackendUnderTest>& backends_under_test();
