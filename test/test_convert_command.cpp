@@ -185,6 +185,18 @@ TEST_F(ConvertCommand, AnotherTokenizerOrNone) {
   EXPECT_EQ(read_model_tokenizer(path("c")), nullptr);
 }
 
+TEST_F(ConvertCommand, AnotherTokenizerBringsItsEndOfText) {
+  EXPECT_NE(read_model_config(model_).eos_token_id, 256);
+  EXPECT_EQ(llm({"export", model_.string(), "-o", path("a"), "--tokenizer", "bytes"}).exit_code, 0);
+  EXPECT_EQ(read_model_config(path("a")).eos_token_id, 256);
+}
+
+TEST_F(ConvertCommand, ARunIsNotReplaced) {
+  fs::create_directory(path("run"));
+  std::ofstream(path("run/run.json")) << "{}";
+  expect_exit(2, "folder of a run", {"export", model_.string(), "-o", path("run"), "--force"});
+}
+
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 // A model of 124 MiB goes through in pieces, and is in memory once to generate.
 TEST_F(ConvertCommand, MemoryHoldsPiecesOrTheModelOnce) {

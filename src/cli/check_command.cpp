@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <random>
@@ -211,7 +210,7 @@ void add_check_command(CLI::App& app) {
                       "only these, by name or by how it begins: attention [all]");
   add_device_option(*command, arguments->device);
   command->add_option("--seed", arguments->seed, "of the inputs [another one each time]")
-      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()))
+      ->check(seed_range())
       ->type_name("N");
   command->add_option("--attention", arguments->attention,
                       "GPU: own kernels, cudnn, or auto: the faster ones");

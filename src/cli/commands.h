@@ -3,6 +3,8 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
+#include <limits>
 
 namespace llm {
 
@@ -19,5 +21,11 @@ void add_inspect_command(CLI::App& app);
 void add_check_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
 void add_plot_command(CLI::App& app);
+
+// What --seed may be. CLI11 reads a number that is too large as the largest one, which is therefore
+// none of them.
+inline CLI::Range seed_range() {
+  return CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max() - 1);
+}
 
 }  // namespace llm

@@ -31,6 +31,10 @@ void require_empty(const Arguments& arguments) {
   if (fs::exists(to) && !fs::is_directory(to)) {
     fail_usage("--out", fmt::format("{} is a file, a folder is to be written", arguments.to));
   }
+  if (fs::exists(to / "run.json")) {
+    fail_usage(arguments.to, "is the folder of a run, whose weights are its own",
+               "choose another with -o");
+  }
   if (arguments.force || !fs::exists(to) || fs::is_empty(to)) return;
   fail_usage(arguments.to, "the folder is not empty",
              "choose another with -o, or replace files in it with --force");
@@ -77,7 +81,8 @@ void convert(const Arguments& arguments, const ModelSource& source, ModelConfig 
   const auto tokenizer = tokenizer_for(arguments, source.folder);
   target.tokenizer = tokenizer.get();
   const bool told = source.config && source.naming == Naming::hugging_face;  // by a config.json
-  if (tokenizer != nullptr && !told && tokenizer->end_of_text()) {
+  const bool other = !arguments.tokenizer.empty();  // than the config was made for
+  if (tokenizer != nullptr && (!told || other) && tokenizer->end_of_text()) {
     config.bos_token_id = config.eos_token_id = *tokenizer->end_of_text();
   }
   Progress progress(!arguments.json);

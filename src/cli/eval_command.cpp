@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -189,8 +188,10 @@ void add_text_options(CLI::App& command, Arguments& arguments) {
 void add_task_options(CLI::App& command, Arguments& arguments) {
   const char* group = "Multiple choice";
   command
-      .add_option("--tasks", arguments.tasks,
-                  "a line of JSON for each question: ctx, endings, label (the right one, from 0)")
+      .add_option(
+          "--tasks", arguments.tasks,
+          "a line of JSON for each question: ctx, endings, label (the right one, from 0); a "
+          "space goes between ctx and an ending that brings none")
       ->type_name("FILE.jsonl")
       ->group(group);
   command.add_option("--shots", arguments.shots, "solved examples before each question")
@@ -203,7 +204,7 @@ void add_task_options(CLI::App& command, Arguments& arguments) {
       ->type_name("FILE.jsonl")
       ->group(group);
   command.add_option("--seed", arguments.seed, "which items are the examples")
-      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()))
+      ->check(seed_range())
       ->type_name("N")
       ->group(group);
 }

@@ -2,9 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <limits>
-
 #include "base/error.h"
+#include "cli/commands.h"
 #include "cli/device.h"
 #include "train/checkpoint.h"
 #include "weights/model_folder.h"
@@ -93,7 +92,7 @@ void add_sampler_options(CLI::App& command, SamplerOptions& sampler, int64_t& se
                   "above 1 makes tokens that occurred less likely")
       ->group(group);
   command.add_option("--seed", seed, "the same seed gives the same text")
-      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()))
+      ->check(seed_range())
       ->type_name("N")
       ->group(group);
 }

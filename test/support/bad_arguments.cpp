@@ -337,6 +337,7 @@ std::vector<BadCase> checks_and_benchmarks() {
       {"no such op", {"check", "add", "frob"}, kUsage, {"OP", "\"frob\"", "layernorm_forward"}},
       {"check without a GPU", {"check", "--device", "cuda:9"}, kDevice, {"--device", "cuda:9"}},
       {"seed of a check", {"check", "--seed", "-1"}, kUsage, {"--seed", "-1"}},
+      {"seed too large", generate({"--seed", "18446744073709551616"}), kUsage, {"--seed"}},
       {"check full",
        {"check", "fill", "--quick", "--device", "cpu"},
        kDisk,
