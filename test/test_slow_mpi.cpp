@@ -33,7 +33,7 @@ class SlowMpi : public testing::Test {
         {"data", "prepare", path("text.txt"), "--tokenizer", "bytes", "-o", path("data")});
     ASSERT_EQ(prepared.exit_code, 0) << prepared.err;
     ProcessOptions alone;
-    alone.environment = {"RANK=0", "WORLD_SIZE=2"};
+    alone.environment = {"RANK=0", "WORLD_SIZE=2", "MASTER_ADDR=localhost", "MASTER_PORT=29500"};
     const ProcessResult probe = test::run_process(command("probe", {"--batch", "12"}), alone);
     if (probe.err.find("this build has no MPI") != std::string::npos) GTEST_SKIP() << "no MPI";
     ASSERT_EQ(probe.exit_code, 6) << probe.err;
