@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "base/sha1.h"
+#include "base/hash.h"
 #include "support/fake_hub.h"
 
 namespace llm {

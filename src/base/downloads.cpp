@@ -17,10 +17,7 @@ constexpr size_t kMaxPart = 96;  // of a name, as on the hub
 
 bool is_part_of_name(std::string_view part) {
   if (part.empty() || part.size() > kMaxPart || part[0] == '.' || part[0] == '-') return false;
-  return std::all_of(part.begin(), part.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '_' || c == '.';
-  });
+  return is_plain_text(part);
 }
 
 std::string variable(const char* name) {
@@ -29,6 +26,13 @@ std::string variable(const char* name) {
 }
 
 }  // namespace
+
+bool is_plain_text(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_' || c == '.';
+  });
+}
 
 bool is_model_name(const std::string& name) {
   const size_t slash = name.find('/');

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/file.h"
 
@@ -10,6 +11,9 @@ namespace llm {
 
 // Says in the folder of a download what it holds; there from the beginning on.
 inline constexpr const char* kDownloadRecord = "download.json";
+
+// Only ASCII letters, digits, '-', '_' and '.': what means nothing special in a path or a URL.
+bool is_plain_text(std::string_view text);
 
 // NAME or OWNER/NAME: letters, digits, '-', '_' and '.', no part starting with '.' or '-'.
 bool is_model_name(const std::string& name);

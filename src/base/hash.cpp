@@ -55,13 +55,18 @@ constexpr std::array<uint32_t, 64> kRound = {
     0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
 
-void compress(std::array<uint32_t, 8>& state, const std::byte* block) {
-  std::array<uint32_t, 64> w;
+// The 16 words of a block, big-endian.
+void load_block(uint32_t* words, const std::byte* block) {
   for (size_t i = 0; i < 16; ++i) {
     uint32_t word;
     std::memcpy(&word, block + 4 * i, 4);
-    w[i] = __builtin_bswap32(word);
+    words[i] = __builtin_bswap32(word);
   }
+}
+
+void compress(std::array<uint32_t, 8>& state, const std::byte* block) {
+  std::array<uint32_t, 64> w;
+  load_block(w.data(), block);
   for (size_t i = 16; i < 64; ++i) {
     const uint32_t a = w[i - 15], b = w[i - 2];
     w[i] = w[i - 16] + (std::rotr(a, 7) ^ std::rotr(a, 18) ^ a >> 3) + w[i - 7] +
@@ -77,6 +82,25 @@ void compress(std::array<uint32_t, 8>& state, const std::byte* block) {
   }
   const std::array<uint32_t, 8> added = {a, b, c, d, e, f, g, h};
   for (size_t i = 0; i < 8; ++i) state[i] += added[i];
+}
+
+void compress_sha1(std::array<uint32_t, 5>& state, const std::byte* block) {
+  std::array<uint32_t, 80> w;
+  load_block(w.data(), block);
+  for (size_t i = 16; i < 80; ++i) {
+    w[i] = std::rotl(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
+  }
+  uint32_t a = state[0], b = state[1], c = state[2], d = state[3], e = state[4];
+  const auto round = [&](uint32_t mixed, uint32_t constant, uint32_t word) {
+    const uint32_t next = std::rotl(a, 5) + mixed + e + constant + word;
+    e = d, d = c, c = std::rotl(b, 30), b = a, a = next;
+  };
+  for (size_t i = 0; i < 20; ++i) round((b & c) | (~b & d), 0x5a827999, w[i]);
+  for (size_t i = 20; i < 40; ++i) round(b ^ c ^ d, 0x6ed9eba1, w[i]);
+  for (size_t i = 40; i < 60; ++i) round((b & c) | (b & d) | (c & d), 0x8f1bbcdc, w[i]);
+  for (size_t i = 60; i < 80; ++i) round(b ^ c ^ d, 0xca62c1d6, w[i]);
+  const std::array<uint32_t, 5> added = {a, b, c, d, e};
+  for (size_t i = 0; i < added.size(); ++i) state[i] += added[i];
 }
 
 #if defined(__x86_64__)
@@ -134,6 +158,10 @@ void sha256_blocks_plain(std::array<uint32_t, 8>& state, const std::byte* data, 
   for (; blocks > 0; --blocks, data += 64) compress(state, data);
 }
 
+void sha1_blocks(std::array<uint32_t, 5>& state, const std::byte* data, size_t blocks) {
+  for (; blocks > 0; --blocks, data += 64) compress_sha1(state, data);
+}
+
 bool has_sha_instructions() {
 #if defined(__x86_64__)
   static const bool result = [] {
@@ -164,11 +192,8 @@ uint32_t crc32c(Bytes bytes, uint32_t previous) {
   return internal::crc32c_plain(bytes, previous);
 }
 
-Sha256::Sha256()
-    : state_{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-             0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19} {}
-
-void Sha256::update(Bytes bytes) {
+template <size_t kWords, void (*kBlocks)(std::array<uint32_t, kWords>&, const std::byte*, size_t)>
+void BlockHash<kWords, kBlocks>::update(Bytes bytes) {
   if (bytes.empty()) return;
   size_t used = length_ % 64;
   length_ += bytes.size();
@@ -180,13 +205,14 @@ void Sha256::update(Bytes bytes) {
     data += count;
     size -= count;
     if (used + count < 64) return;
-    internal::sha256_blocks(state_, block_.data(), 1);
+    kBlocks(state_, block_.data(), 1);
   }
-  internal::sha256_blocks(state_, data, size / 64);
+  kBlocks(state_, data, size / 64);
   std::memcpy(block_.data(), data + size / 64 * 64, size % 64);
 }
 
-std::string Sha256::hex_digest() {
+template <size_t kWords, void (*kBlocks)(std::array<uint32_t, kWords>&, const std::byte*, size_t)>
+std::string BlockHash<kWords, kBlocks>::hex_digest() {
   const uint64_t bits = __builtin_bswap64(length_ * 8);
   const std::byte end{0x80}, zero{0};
   update(Bytes(&end, 1));
@@ -198,6 +224,15 @@ std::string Sha256::hex_digest() {
   }
   return result;
 }
+
+template class BlockHash<8, internal::sha256_blocks>;
+template class BlockHash<5, internal::sha1_blocks>;
+
+Sha256::Sha256()
+    : BlockHash({0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab,
+                 0x5be0cd19}) {}
+
+Sha1::Sha1() : BlockHash({0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0}) {}
 
 std::string sha256_of(Bytes bytes) {
   Sha256 hash;

@@ -7,6 +7,7 @@
 #include "weights/book_file.h"
 #include "weights/llmc_file.h"
 #include "weights/model_folder.h"
+#include "weights/safetensors.h"
 
 namespace llm {
 namespace {
@@ -42,7 +43,7 @@ fs::path write_format(const ModelConfig& config, const ParameterStore& store,
   const Tokenizer* tokenizer = target.tokenizer;
   if (target.format == ModelFormat::hugging_face) {
     write_model_folder(target.directory, {config, store, read, dtype, tokenizer});
-    return target.directory / "model.safetensors";
+    return target.directory / kWeightsFile;
   }
   const bool book = target.format == ModelFormat::book;
   const fs::path path = target.directory / (book ? "model.pth" : "model.bin");

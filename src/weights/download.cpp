@@ -22,8 +22,6 @@
 namespace llm {
 namespace {
 
-constexpr const char* kWeightsFile = "model.safetensors";
-constexpr const char* kIndexFile = "model.safetensors.index.json";
 constexpr const char* kRecordFormat = "llm download 1";
 constexpr std::array kSmallFiles = {"generation_config.json",
                                     "tokenizer.json",

@@ -15,8 +15,6 @@ namespace {
 
 constexpr const char* kConfigFile = "config.json";
 constexpr const char* kGenerationConfigFile = "generation_config.json";
-constexpr const char* kWeightsFile = "model.safetensors";
-constexpr const char* kIndexFile = "model.safetensors.index.json";
 constexpr JsonLimits kConfigLimits = {.max_depth = 16, .max_bytes = 4 << 20, .max_values = 200'000};
 
 // Gives values of a model's parameters: in place where the host can see them, else through a copy

@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <system_error>
 #include <vector>
 
+#include "base/downloads.h"
 #include "base/error.h"
 
 namespace llm {
@@ -15,11 +15,8 @@ constexpr const char* kExtension = ".part";
 constexpr size_t kMaxEtag = 100;
 
 bool can_be_a_name(const std::string& etag) {
-  return !etag.empty() && etag.size() <= kMaxEtag &&
-         std::all_of(etag.begin(), etag.end(), [](char c) {
-           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                  c == '-' || c == '_';
-         });
+  return !etag.empty() && etag.size() <= kMaxEtag && is_plain_text(etag) &&
+         etag.find('.') == std::string::npos;  // which ends it in the name
 }
 
 fs::path part_of(const fs::path& folder, const RemoteFile& file) {

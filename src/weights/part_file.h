@@ -8,7 +8,6 @@
 
 #include "base/file.h"
 #include "base/hash.h"
-#include "base/sha1.h"
 #include "weights/hub.h"
 
 namespace llm {

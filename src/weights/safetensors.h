@@ -65,6 +65,10 @@ TensorSource open_safetensors(const fs::path& path);
 // lies elsewhere, is missing or damaged, or if index and shards do not have the same tensors.
 TensorSource open_sharded_safetensors(const fs::path& index);
 
+// The names of such files in a model folder.
+inline constexpr const char* kWeightsFile = "model.safetensors";
+inline constexpr const char* kIndexFile = "model.safetensors.index.json";
+
 // An index: for each shard, in order, the tensors it should have.
 using ShardIndex = std::map<std::string, std::vector<std::string>>;
 // Throws Error{input} with `where`.

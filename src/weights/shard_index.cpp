@@ -1,9 +1,9 @@
 // Models in several safetensors files.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <set>
 
+#include "base/downloads.h"
 #include "base/error.h"
 #include "weights/safetensors.h"
 
@@ -18,11 +18,8 @@ constexpr const char* kDamaged = "damaged or incomplete: copy or download the fo
 // A plain name of a file beside the index, which may come from a server: nothing that leads out of
 // the folder or means something in a URL.
 bool is_shard_name(const std::string& name) {
-  const bool plain = std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '_' || c == '.';
-  });
-  return plain && !name.starts_with('.') && name.ends_with(".safetensors") && name.size() <= 120;
+  return is_plain_text(name) && !name.starts_with('.') && name.ends_with(".safetensors") &&
+         name.size() <= 120;
 }
 
 void compare_shard(const std::string& shard, const std::vector<std::string>& listed,

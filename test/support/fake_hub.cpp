@@ -4,7 +4,6 @@
 
 #include "base/hash.h"
 #include "base/rng.h"
-#include "base/sha1.h"
 
 namespace llm::test {
 namespace {
