@@ -64,16 +64,6 @@ ProcessResult run_case(const BadCase& bad, const fs::path& sandbox, bool limited
   return run_process(words, options);
 }
 
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = std::min(text.find('\n', at), text.size());
-    lines.push_back(text.substr(at, end - at));
-    at = end + 1;
-  }
-  return lines;
-}
-
 // "llm: WHERE: WHAT (HINT)" is the last line and the only one of its kind.
 void expect_message(const BadCase& bad, const std::string& err) {
   const std::vector<std::string> lines = lines_of(err);

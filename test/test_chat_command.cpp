@@ -20,6 +20,7 @@
 namespace llm {
 namespace {
 
+using test::lines_of;
 using test::ProcessOptions;
 using test::ProcessResult;
 using test::run_llm;
@@ -32,16 +33,6 @@ void write_model(const fs::path& folder, int64_t context, const Tokenizer& token
   Gpt model(*backend, config, {});
   test::fill_golden_weights(model);
   write_model_folder(folder, model, &tokenizer);
-}
-
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = std::min(text.find('\n', at), text.size());
-    lines.push_back(text.substr(at, end - at));
-    at = end + 1;
-  }
-  return lines;
 }
 
 class ChatCommand : public testing::Test {

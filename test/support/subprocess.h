@@ -33,4 +33,7 @@ ProcessResult run_llm(std::vector<std::string> arguments, const ProcessOptions& 
 // Whether a program of this name is in PATH.
 bool program_exists(const std::string& name);
 
+// What a program printed, line by line, without the line ends.
+std::vector<std::string> lines_of(const std::string& text);
+
 }  // namespace llm::test
