@@ -3,7 +3,10 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <fstream>
+#include <future>
+#include <thread>
 
 #include "base/error.h"
 #include "cli/line_reader.h"
@@ -86,6 +89,28 @@ TEST(LineReader, AnInterruptEndsWaiting) {
   EXPECT_EQ(line, "next");
   close(ends[1]);
   EXPECT_EQ(reader.read(line), LineReader::Event::end);
+  close(ends[0]);
+}
+
+// The system may give the signal to any thread: here to one that is not the reader.
+TEST(LineReader, AnInterruptOnAnotherThreadEndsWaiting) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  const InputFrom input("");
+  ASSERT_EQ(dup2(ends[0], STDIN_FILENO), STDIN_FILENO);
+  const InterruptCatcher catcher;
+  std::promise<void> read;
+  std::thread other([&, done = read.get_future()] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));  // the reader is waiting by now
+    raise(SIGINT);                                               // on this thread
+    done.wait_for(std::chrono::seconds(20));
+    close(ends[1]);
+  });
+  LineReader reader;
+  std::string line;
+  EXPECT_EQ(reader.read(line), LineReader::Event::interrupt);
+  read.set_value();
+  other.join();
   close(ends[0]);
 }
 

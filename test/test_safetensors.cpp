@@ -1,8 +1,8 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
-#include <chrono>
 #include <cstring>
+#include <ctime>
 #include <fstream>
 
 #include "base/error.h"
@@ -168,11 +168,11 @@ TEST(Safetensors, HostileFilesTakeLittleTimeAndMemory) {
   const std::vector<HostileFile> files = hostile_files();
   rusage before{}, after{};
   getrusage(RUSAGE_SELF, &before);
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();  // processor time: the machine may be busy
   for (const HostileFile& file : files) refusal(file.bytes);
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
   getrusage(RUSAGE_SELF, &after);
-  EXPECT_LT(seconds.count(), 1);
+  EXPECT_LT(seconds, 1);
   EXPECT_LT(after.ru_maxrss - before.ru_maxrss, 100 << 10);  // KiB
 }
 
@@ -205,10 +205,9 @@ TEST(Safetensors, AHeaderOfManyTensorsIsReadInLinearTime) {
                     "[" + std::to_string(i) + "," + std::to_string(i + 1) + "]");
   }
   const std::string bytes = file_of(header + "}", count);
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();
   EXPECT_EQ(parse(bytes).tensors.size(), static_cast<size_t>(count));
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  EXPECT_LT(seconds.count(), 5);
+  EXPECT_LT(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC, 5);
 }
 
 TEST(Safetensors, AcceptsWhatTheFormatAllows) {

@@ -1,5 +1,6 @@
 #include "cli/line_reader.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
@@ -9,6 +10,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "base/error.h"
 
@@ -20,31 +22,46 @@ static_assert(std::atomic<int>::is_always_lock_free, "needed in a signal handler
 
 struct sigaction previous;
 
+// The handler writes a byte into it. The system may run the handler on any thread, so that it alone
+// need not end the waiting of the one that reads.
+int wake_read = -1, wake_write = -1;
+
 void handle(int) {
   if (++received == InterruptCatcher::kMostInterrupts) _exit(128 + SIGINT);
+  const int before = errno;
+  // A full pipe wakes as well as one byte more would.
+  [[maybe_unused]] const ssize_t written = write(wake_write, "", 1);
+  errno = before;
 }
 
-// Waits until standard input has something. False if SIGINT came instead: it is let through only
-// while waiting, so that none is lost between looking at the flag and waiting.
+void empty_wake_pipe() {
+  std::array<char, 16> bytes;
+  while (::read(wake_read, bytes.data(), bytes.size()) > 0) continue;
+}
+
+// Waits until standard input has something. False if SIGINT came instead.
 bool wait_for_input() {
-  sigset_t interrupt, before;
-  sigemptyset(&interrupt);
-  sigaddset(&interrupt, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &interrupt, &before);
-  bool ready = false;
-  while (!ready && received == 0) {
-    struct pollfd input = {STDIN_FILENO, POLLIN, 0};
-    const int count = ppoll(&input, 1, nullptr, &before);
-    ready = count > 0 || (count < 0 && errno != EINTR);  // read() will say what is wrong
+  while (received == 0) {
+    std::array<pollfd, 2> waiting = {{{STDIN_FILENO, POLLIN, 0}, {wake_read, POLLIN, 0}}};
+    const int count = poll(waiting.data(), waiting.size(), -1);
+    if (count < 0 && errno != EINTR) return true;  // read() will say what is wrong
+    if (count <= 0) continue;
+    if (waiting[1].revents == 0) return true;
+    empty_wake_pipe();  // by now the flag is up, unless that interrupt is forgotten
   }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return ready;
+  return false;
 }
 
 }  // namespace
 
 InterruptCatcher::InterruptCatcher() {
   received = 0;
+  std::array<int, 2> ends;
+  if (pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) {
+    throw Error(ErrorKind::memory, "Ctrl-C", fmt::format("no pipe: {}", strerror(errno)));
+  }
+  wake_read = ends[0];
+  wake_write = ends[1];
   struct sigaction action = {};
   action.sa_handler = handle;
   action.sa_flags = SA_RESTART;  // output goes on; waiting for input does not
@@ -52,7 +69,11 @@ InterruptCatcher::InterruptCatcher() {
   sigaction(SIGINT, &action, &previous);
 }
 
-InterruptCatcher::~InterruptCatcher() { sigaction(SIGINT, &previous, nullptr); }
+InterruptCatcher::~InterruptCatcher() {
+  sigaction(SIGINT, &previous, nullptr);
+  close(std::exchange(wake_read, -1));
+  close(std::exchange(wake_write, -1));
+}
 
 bool InterruptCatcher::interrupted() { return received > 0; }
 
