@@ -25,8 +25,7 @@ inline void check_tokens(std::string_view op, const Tensor& tokens, const Tensor
 
 // Asserts that a weight is nothing but its data.
 inline void check_plain_weight(std::string_view op, const Weight& weight) {
-  LLM_ASSERT(!weight.scale && weight.adapter == nullptr,
-             "{}: scaled weights and adapters have no CPU twin yet", op);
+  LLM_ASSERT(!weight.scale, "{}: scaled weights have no CPU twin yet", op);
 }
 
 // Asserts that logits and targets fit each other and every target is in the vocabulary or ignored.

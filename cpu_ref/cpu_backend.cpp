@@ -14,6 +14,7 @@
 #include "cpu_ref/linear.h"
 #include "cpu_ref/linear_ops.h"
 #include "cpu_ref/optimizer.h"
+#include "cpu_ref/rows.h"
 #include "cpu_ref/widen.h"
 
 namespace llm {
@@ -48,6 +49,32 @@ class CpuBackend final : public CpuDevice {
     LLM_ASSERT(y.contiguous(), "scale: {}", y.describe());
     const Output out(y, /*keep=*/true);
     cpu_ref::scale(out.data(), factor.f32()[0], y.size(), threads_);
+  }
+
+  void scale_rows(Tensor y, Tensor factors) override {
+    check_alike("scale_rows", {y});
+    check_matrix("scale_rows", "y", y, y.rows(), y.columns());
+    check_vector("scale_rows", "factors", factors, DType::f32, y.rows());
+    const Output out(y, /*keep=*/true);
+    cpu_ref::scale_rows(out.data(), factors.f32(), y.rows(), y.columns(), threads_);
+  }
+  void zero_other_columns(Tensor x, int64_t begin, int64_t width) override {
+    check_vector("zero_other_columns", "x", x, DType::f32, x.rows() * x.columns());
+    cpu_ref::zero_other_columns(x.f32(), x.rows(), x.columns(), begin, width, threads_);
+  }
+  void pool_forward(Tensor y, Tensor x, Tensor begin, Tensor end) override {
+    check_pool("pool_forward", y, x, begin, end);
+    const Input x_in(x);
+    const Output out(y);
+    cpu_ref::pool_forward(out.data(), x_in.data(), begin.i32(), end.i32(), x.dim(0), x.dim(1),
+                          x.dim(2), threads_);
+  }
+  void pool_backward(Tensor dx, Tensor dy, Tensor begin, Tensor end) override {
+    check_pool("pool_backward", dy, dx, begin, end);
+    const Input dy_in(dy);
+    const Output out(dx);
+    cpu_ref::pool_backward(out.data(), dy_in.data(), begin.i32(), end.i32(), dx.dim(0), dx.dim(1),
+                           dx.dim(2), threads_);
   }
 
   void embedding_forward(Tensor y, Tensor tokens, Tensor positions, Tensor token_table,

@@ -168,8 +168,7 @@ class CudaBackend final : public MemoryBoundOps {
   }
   static Shape check_linear(const char* op, const Tensor& y, const Tensor& x,
                             const Weight& weight) {
-    LLM_ASSERT(!weight.scale && weight.adapter == nullptr,
-               "{}: scaled weights and adapters have no CUDA twin yet", op);
+    LLM_ASSERT(!weight.scale, "{}: scaled weights have no CUDA twin yet", op);
     const Shape shape{x.rows(), x.columns(), y.columns()};
     check_matrix(op, "x", x, shape.rows, shape.in);
     check_matrix(op, "y", y, shape.rows, shape.out);

@@ -12,6 +12,7 @@
 #include "cuda/layernorm.h"
 #include "cuda/optimizer.h"
 #include "cuda/reduce.h"
+#include "cuda/rows.h"
 
 namespace llm::cuda {
 namespace {
@@ -97,6 +98,37 @@ void MemoryBoundOps::scale(Tensor y, Tensor factor) {
   LLM_ASSERT(y.contiguous(), "scale: {}", y.describe());
   run("scale", y,
       [&] { cuda::scale(y.data, factor.f32(), element_of(y.dtype), y.size(), compute()); });
+}
+
+void MemoryBoundOps::scale_rows(Tensor y, Tensor factors) {
+  check_alike("scale_rows", {y});
+  check_matrix("scale_rows", "y", y, y.rows(), y.columns());
+  check_vector("scale_rows", "factors", factors, DType::f32, y.rows());
+  run("scale_rows", y, [&] {
+    cuda::scale_rows(y.data, factors.f32(), element_of(y.dtype), y.rows(), y.columns(), compute());
+  });
+}
+
+void MemoryBoundOps::zero_other_columns(Tensor x, int64_t begin, int64_t width) {
+  check_vector("zero_other_columns", "x", x, DType::f32, x.rows() * x.columns());
+  run("zero_other_columns", x,
+      [&] { cuda::zero_other_columns(x.f32(), x.rows(), x.columns(), begin, width, compute()); });
+}
+
+void MemoryBoundOps::pool_forward(Tensor y, Tensor x, Tensor begin, Tensor end) {
+  check_pool("pool_forward", y, x, begin, end);
+  run("pool_forward", x, [&] {
+    cuda::pool_forward(y.data, x.data, begin.i32(), end.i32(), element_of(x.dtype), x.dim(0),
+                       x.dim(1), x.dim(2), compute());
+  });
+}
+
+void MemoryBoundOps::pool_backward(Tensor dx, Tensor dy, Tensor begin, Tensor end) {
+  check_pool("pool_backward", dy, dx, begin, end);
+  run("pool_backward", dx, [&] {
+    cuda::pool_backward(dx.data, dy.data, begin.i32(), end.i32(), element_of(dx.dtype), dx.dim(0),
+                        dx.dim(1), dx.dim(2), compute());
+  });
 }
 
 void MemoryBoundOps::embedding_forward(Tensor y, Tensor tokens, Tensor positions,

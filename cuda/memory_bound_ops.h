@@ -21,6 +21,10 @@ class MemoryBoundOps : public CudaDevice {
   void convert(Tensor y, Tensor x) override;
   void add(Tensor y, Tensor a, Tensor b) override;
   void scale(Tensor y, Tensor factor) override;
+  void scale_rows(Tensor y, Tensor factors) override;
+  void zero_other_columns(Tensor x, int64_t begin, int64_t width) override;
+  void pool_forward(Tensor y, Tensor x, Tensor begin, Tensor end) override;
+  void pool_backward(Tensor dx, Tensor dy, Tensor begin, Tensor end) override;
   void embedding_forward(Tensor y, Tensor tokens, Tensor positions, Tensor token_table,
                          Tensor position_table) override;
   void embedding_backward(Tensor dtoken_table, Tensor dposition_table, Tensor dy, Tensor tokens,

@@ -49,19 +49,11 @@ class DeviceMemory {
   int64_t bytes_ = 0;
 };
 
-// Low-rank adapter of a linear layer (Hu et al., "LoRA", 2021): y += scale * (x A^T) B^T.
-struct Adapter {
-  Tensor a;  // (rank, in)
-  Tensor b;  // (out, rank)
-  float scale = 1;
-};
-
 // What `linear` multiplies with. data is out x in, always.
 struct Weight {
   Tensor data;        // (out, in)
   Tensor scale;       // per-tensor or per-row scales of quantized data, else empty
   Tensor transposed;  // (in, out) copy for devices whose products need it, else empty
-  const Adapter* adapter = nullptr;  // not owned
 };
 
 // Dropout whose mask is a pure function of (seed, site, global sample index, element of the
@@ -184,6 +176,17 @@ class Backend {
   virtual void convert(Tensor y, Tensor x) = 0;        // copy; between f32, bf16 and f16
   virtual void add(Tensor y, Tensor a, Tensor b) = 0;  // y = a + b; y may be a or b
   virtual void scale(Tensor y, Tensor factor) = 0;     // y *= factor[0]; factor (1) f32
+
+  // --- Rows
+
+  // y[r] *= factors[r].   y: (rows, C)   factors: (rows) f32
+  virtual void scale_rows(Tensor y, Tensor factors) = 0;
+  // x[r, c] = 0 for the columns c that are not in [begin, begin + width).   x: (rows, C) f32
+  virtual void zero_other_columns(Tensor x, int64_t begin, int64_t width) = 0;
+  // y[b] = mean of x[b, t] over t in [begin[b], end[b]); 0 where there is none.
+  //   y: (B, C)   x: (B, T, C)   begin, end: (B) i32, in [0, T]
+  virtual void pool_forward(Tensor y, Tensor x, Tensor begin, Tensor end) = 0;
+  virtual void pool_backward(Tensor dx, Tensor dy, Tensor begin, Tensor end) = 0;
 
   // --- Embedding
 

@@ -50,6 +50,17 @@ inline void check_alike(std::string_view op, std::initializer_list<Tensor> tenso
   }
 }
 
+// Asserts that y: (B, C) is the pooling of x: (B, T, C) over ranges of T; not what these hold.
+inline void check_pool(std::string_view op, const Tensor& y, const Tensor& x, const Tensor& begin,
+                       const Tensor& end) {
+  LLM_ASSERT(x.rank == 3, "{}: {}", op, x.describe());
+  check_alike(op, {y, x});
+  check_matrix(op, "pooled", y, x.dim(0), x.dim(2));
+  check_matrix(op, "rows", x, x.dim(0) * x.dim(1), x.dim(2));
+  check_vector(op, "begin", begin, DType::i32, x.dim(0));
+  check_vector(op, "end", end, DType::i32, x.dim(0));
+}
+
 // Asserts that a tensor is (B, T, heads, D) with a dense last axis and any other strides.
 inline void check_heads(std::string_view op, std::string_view name, const Tensor& tensor, int64_t B,
                         int64_t T, int64_t heads, int64_t D) {

@@ -75,6 +75,10 @@ class PlanBackend final : public Backend {
                             const Weight& weight) override {
     note("linear_backward", dy, weight.data);
   }
+  void scale_rows(Tensor, Tensor) override {}
+  void zero_other_columns(Tensor, int64_t, int64_t) override {}
+  void pool_forward(Tensor, Tensor, Tensor, Tensor) override {}
+  void pool_backward(Tensor, Tensor, Tensor, Tensor) override {}
   void bias_backward(Tensor, Tensor dy) override { note("bias_backward", dy, {}); }
   void gelu_forward(Tensor, Tensor) override {}
   void gelu_backward(Tensor, Tensor, Tensor) override {}

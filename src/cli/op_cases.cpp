@@ -28,6 +28,10 @@ const std::vector<std::string>& op_names() {
                                                  "convert",
                                                  "add",
                                                  "scale",
+                                                 "scale_rows",
+                                                 "zero_other_columns",
+                                                 "pool_forward",
+                                                 "pool_backward",
                                                  "embedding_forward",
                                                  "embedding_backward",
                                                  "layernorm_forward",
@@ -80,15 +84,15 @@ std::vector<std::string> select_ops(const std::vector<std::string>& given) {
 }
 
 OpCases op_cases() {
-  return in_order({elementwise_cases(), layer_cases(), linear_cases(), attention_cases(),
-                   decode_cases(), loss_cases(), optimizer_cases()});
+  return in_order({elementwise_cases(), row_cases(), layer_cases(), linear_cases(),
+                   attention_cases(), decode_cases(), loss_cases(), optimizer_cases()});
 }
 
 OpCases op_benchmarks(const OpSizes& sizes, DType dtype) {
-  return in_order({elementwise_benchmarks(sizes, dtype), layer_benchmarks(sizes, dtype),
-                   linear_benchmarks(sizes, dtype), attention_benchmarks(sizes, dtype),
-                   decode_benchmarks(sizes, dtype), loss_benchmarks(sizes, dtype),
-                   optimizer_benchmarks(sizes, dtype)});
+  return in_order({elementwise_benchmarks(sizes, dtype), row_benchmarks(sizes, dtype),
+                   layer_benchmarks(sizes, dtype), linear_benchmarks(sizes, dtype),
+                   attention_benchmarks(sizes, dtype), decode_benchmarks(sizes, dtype),
+                   loss_benchmarks(sizes, dtype), optimizer_benchmarks(sizes, dtype)});
 }
 
 std::string sizes_text(const Shape& shape) { return fmt::format("{}", fmt::join(shape, " x ")); }

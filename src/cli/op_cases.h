@@ -89,6 +89,7 @@ std::string sizes_text(const Shape& shape);
 
 // The kinds of ops, each in its op_cases_*.cpp.
 OpCases elementwise_cases();
+OpCases row_cases();    // ops on the rows of a matrix
 OpCases layer_cases();  // embedding, normalization, dropout
 OpCases linear_cases();
 OpCases attention_cases();
@@ -96,6 +97,7 @@ OpCases decode_cases();
 OpCases loss_cases();
 OpCases optimizer_cases();
 OpCases elementwise_benchmarks(const OpSizes& sizes, DType dtype);
+OpCases row_benchmarks(const OpSizes& sizes, DType dtype);
 OpCases layer_benchmarks(const OpSizes& sizes, DType dtype);
 OpCases linear_benchmarks(const OpSizes& sizes, DType dtype);
 OpCases attention_benchmarks(const OpSizes& sizes, DType dtype);

@@ -12,62 +12,16 @@ namespace {
 
 constexpr float kInitDeviation = 0.02f;
 
-// Places of dropout in a block; the site of a mask is 16 * (layer + 1) + place (0: the embedding).
-enum DropoutPlace : uint32_t { kAttentionProbabilities = 0, kAttentionOutput = 1, kMlpOutput = 2 };
-
-// Appends parameters of one layer and returns their indices.
-class LayerParameters {
- public:
-  LayerParameters(std::vector<Parameter>& parameters, int layer, std::string prefix)
-      : parameters_(parameters), layer_(layer), prefix_(std::move(prefix)) {}
-
-  int matrix(const std::string& name, int64_t out, int64_t in, float deviation) {
-    Parameter parameter = named(name, {out, in}, Init::normal);
-    parameter.decay = true;
-    parameter.init_deviation = deviation;
-    parameter.transposed_in_files = true;
-    return add(std::move(parameter));
-  }
-  int vector(const std::string& name, int64_t size, Init init) {
-    return add(named(name, {size}, init));
-  }
-  Linear linear(const std::string& name, int64_t out, int64_t in, bool bias, float deviation) {
-    Linear result;
-    result.weight = matrix(name + ".weight", out, in, deviation);
-    if (bias) result.bias = vector(name + ".bias", out, Init::zeros);
-    return result;
-  }
-  Norm norm(const std::string& name, int64_t channels, bool bias, float epsilon) {
-    Norm result{vector(name + ".weight", channels, Init::ones), -1, epsilon};
-    if (bias) result.bias = vector(name + ".bias", channels, Init::zeros);
-    return result;
-  }
-
- private:
-  Parameter named(const std::string& name, std::vector<int64_t> shape, Init init) const {
-    Parameter parameter;
-    parameter.name = prefix_ + name;
-    parameter.layer = layer_;
-    parameter.shape = std::move(shape);
-    parameter.init = init;
-    return parameter;
-  }
-  int add(Parameter parameter) {
-    parameters_.push_back(std::move(parameter));
-    return static_cast<int>(parameters_.size()) - 1;
-  }
-
-  std::vector<Parameter>& parameters_;
-  int layer_;
-  std::string prefix_;
+// Places of dropout in a block; of adapters, what they read.
+enum DropoutPlace : uint32_t {
+  kAttentionProbabilities = 0,
+  kAttentionOutput = 1,
+  kMlpOutput = 2,
+  kQkvAdapter = 4,
+  kProjectionAdapter = 5,
+  kUpAdapter = 6,
+  kDownAdapter = 7,
 };
-
-Tensor optional_value(const BlockContext& context, int index) {
-  return index < 0 ? Tensor() : context.store.value(index);
-}
-Tensor optional_gradient(const BlockContext& context, int index) {
-  return index < 0 ? Tensor() : context.store.gradient(index);
-}
 
 // While training, sums get memory of their own since the backward pass of the norms reads them;
 // otherwise the stream is updated in place.
@@ -81,64 +35,6 @@ Tensor statistic(const BlockContext& context) {
 }
 
 }  // namespace
-
-Norm make_norm(const std::string& name, int layer, int64_t channels, bool bias, float epsilon,
-               std::vector<Parameter>& parameters) {
-  return LayerParameters(parameters, layer, "").norm(name, channels, bias, epsilon);
-}
-
-void Norm::forward(const BlockContext& context, Tensor y, Tensor mean, Tensor rstd,
-                   Tensor x) const {
-  context.backend.layernorm_forward(y, mean, rstd, x, context.store.value(weight),
-                                    optional_value(context, bias), epsilon);
-}
-
-void Norm::forward_residual(const BlockContext& context, Tensor sum, Tensor y, Tensor mean,
-                            Tensor rstd, Tensor a, Tensor b) const {
-  context.backend.residual_layernorm_forward(sum, y, mean, rstd, a, b, context.store.value(weight),
-                                             optional_value(context, bias), epsilon);
-}
-
-void Norm::backward(const BlockContext& context, Tensor dx, Tensor dx_sum, Tensor dy, Tensor x,
-                    Tensor mean, Tensor rstd, bool accumulate) const {
-  context.backend.layernorm_backward(dx, optional_gradient(context, weight),
-                                     optional_gradient(context, bias), dx_sum, dy, x, mean, rstd,
-                                     context.store.value(weight), accumulate);
-}
-
-Weight Linear::weight_of(const BlockContext& context) const {
-  Weight result;
-  result.data = context.store.value(weight);
-  return result;
-}
-
-Tensor Linear::bias_of(const BlockContext& context) const { return optional_value(context, bias); }
-
-void Linear::forward(const BlockContext& context, Tensor y, Tensor x) const {
-  context.backend.linear_forward(y, x, weight_of(context), bias_of(context));
-}
-
-void Linear::forward_gelu(const BlockContext& context, Tensor y, Tensor pre, Tensor x) const {
-  context.backend.linear_gelu_forward(y, pre, x, weight_of(context), bias_of(context));
-}
-
-Tensor Linear::bias_gradient(const BlockContext& context) const {
-  return optional_gradient(context, bias);
-}
-
-void Linear::backward(const BlockContext& context, Tensor dx, Tensor dy, Tensor x,
-                      bool with_bias) const {
-  context.backend.linear_backward(dx, optional_gradient(context, weight),
-                                  with_bias ? bias_gradient(context) : Tensor(), dy, x,
-                                  weight_of(context), /*accumulate=*/false);
-}
-
-void Linear::backward_gelu(const BlockContext& context, Tensor dpre, Tensor below_bias, Tensor dy,
-                           Tensor x, Tensor pre, bool with_bias) const {
-  context.backend.linear_backward_gelu(dpre, optional_gradient(context, weight),
-                                       with_bias ? bias_gradient(context) : Tensor(), below_bias,
-                                       dy, x, pre, weight_of(context));
-}
 
 Block::Block(const ModelConfig& config, int64_t index, std::vector<Parameter>& parameters)
     : index_(index),
@@ -161,16 +57,34 @@ Block::Block(const ModelConfig& config, int64_t index, std::vector<Parameter>& p
   norm2_ = layer.norm("ln_2", channels_, config.bias, config.norm_epsilon);
   up_ = layer.linear("mlp.c_fc", hidden_, channels_, config.bias, kInitDeviation);
   down_ = layer.linear("mlp.c_proj", channels_, hidden_, config.bias, projection_deviation);
+  if (config.lora.rank > 0) add_adapters(config.lora, layer);
+}
+
+void Block::add_adapters(const LoraConfig& lora, LayerParameters& layer) {
+  const auto add = [&](Linear& linear, const char* name, int64_t out, int64_t in,
+                       std::vector<Adapter::Part> parts, DropoutPlace place) {
+    linear.adapter =
+        layer.adapter(name, out, in, lora, std::move(parts), dropout_site(index_, place));
+  };
+  const int64_t q_width = heads_ * head_size_, kv_width = kv_heads_ * head_size_;
+  const int64_t qkv_width = q_width + 2 * kv_width;
+  std::vector<Adapter::Part> parts;
+  if (lora.qkv) parts.push_back({0, qkv_width});
+  if (lora.q) parts.push_back({0, q_width});
+  if (lora.k) parts.push_back({q_width, kv_width});
+  if (lora.v) parts.push_back({q_width + kv_width, kv_width});
+  if (!parts.empty()) {
+    add(qkv_, "attn.c_attn", qkv_width, channels_, std::move(parts), kQkvAdapter);
+  }
+  if (lora.projection) {
+    add(projection_, "attn.c_proj", channels_, channels_, {{0, channels_}}, kProjectionAdapter);
+  }
+  if (lora.up) add(up_, "mlp.c_fc", hidden_, channels_, {{0, hidden_}}, kUpAdapter);
+  if (lora.down) add(down_, "mlp.c_proj", channels_, hidden_, {{0, channels_}}, kDownAdapter);
 }
 
 Dropout Block::dropout(const BlockContext& context, float rate, uint32_t place) const {
-  Dropout result;
-  if (!context.keep || rate == 0) return result;
-  result.rate = rate;
-  result.seed = context.dropout_seed;
-  result.site = 16 * (static_cast<uint32_t>(index_) + 1) + place;
-  result.sample_ids = context.sample_ids;
-  return result;
+  return context.dropout(rate, dropout_site(index_, place));
 }
 
 AttentionOptions Block::attention_options(const BlockContext& context) const {
@@ -204,7 +118,7 @@ void Block::forward(const BlockContext& context, BlockKept& kept, Tensor& stream
     norm1_.forward(context, kept.normed1, kept.mean1, kept.rstd1, kept.input);
   }
   run_to_hidden(context, kept, delta);
-  down_.forward(context, delta, kept.hidden);
+  down_.forward(context, delta, kept.down_low, kept.hidden);
   const Dropout mask = dropout(context, residual_dropout_, kMlpOutput);
   if (mask.rate > 0) {
     const Tensor rows_view = delta.view({context.batch, context.length, channels_});
@@ -224,6 +138,7 @@ void Block::recompute(const BlockContext& context, BlockKept& kept, Tensor delta
   take_first_norm(context, kept);
   norm1_.forward(context, kept.normed1, kept.mean1, kept.rstd1, kept.input);
   run_to_hidden(context, kept, delta);
+  kept.down_low = down_.forward_low(context, kept.hidden);
 }
 
 void Block::run_to_hidden(const BlockContext& context, BlockKept& kept, Tensor delta) const {
@@ -238,7 +153,7 @@ void Block::run_to_hidden(const BlockContext& context, BlockKept& kept, Tensor d
                           delta);
   kept.pre = context.keep ? arena.take(kept.input.dtype, {rows, hidden_}) : Tensor();
   kept.hidden = arena.take(kept.input.dtype, {rows, hidden_});
-  up_.forward_gelu(context, kept.hidden, kept.pre, kept.normed2);
+  up_.forward_gelu(context, kept.hidden, kept.pre, kept.up_low, kept.normed2);
 }
 
 void Block::attend(const BlockContext& context, BlockKept& kept, Tensor delta) const {
@@ -248,7 +163,7 @@ void Block::attend(const BlockContext& context, BlockKept& kept, Tensor delta) c
   kept.qkv = arena.take(delta.dtype, {B, T, H + 2 * KV, D});
   kept.attention = arena.take(delta.dtype, {B, T, H, D});
   kept.lse = context.keep ? arena.take(DType::f32, {B, H, T}) : Tensor();
-  qkv_.forward(context, kept.qkv.view({B * T, (H + 2 * KV) * D}), kept.normed1);
+  qkv_.forward(context, kept.qkv.view({B * T, (H + 2 * KV) * D}), kept.qkv_low, kept.normed1);
 
   const Tensor q = kept.qkv.slice(2, 0, H);
   const Tensor k = kept.qkv.slice(2, H, KV);
@@ -269,7 +184,7 @@ void Block::attend(const BlockContext& context, BlockKept& kept, Tensor delta) c
                              cache->block_table(), cache->lengths(), options.scale);
   }
 
-  projection_.forward(context, delta, kept.attention.view({B * T, H * D}));
+  projection_.forward(context, delta, kept.projection_low, kept.attention.view({B * T, H * D}));
   const Dropout mask = dropout(context, residual_dropout_, kAttentionOutput);
   if (mask.rate > 0) {
     const Tensor rows_view = delta.view({B, T, channels_});
@@ -278,9 +193,9 @@ void Block::attend(const BlockContext& context, BlockKept& kept, Tensor delta) c
 }
 
 void Block::backward(const BlockContext& context, const BlockKept& kept, Tensor dstream,
-                     Tensor input_sum) const {
+                     Tensor input_sum, bool needs_input) const {
   mlp_backward(context, kept, dstream);
-  attend_backward(context, kept, dstream, input_sum);
+  attend_backward(context, kept, dstream, input_sum, needs_input);
 }
 
 Tensor Block::output_bias_gradient(const BlockContext& context) const {
@@ -303,30 +218,33 @@ void Block::mlp_backward(const BlockContext& context, const BlockKept& kept, Ten
   const bool dropped = doutput.data != dstream.data;
   const Tensor dpre = context.arena.take(dstream.dtype, {rows, hidden_});
   const Tensor dnormed = context.arena.take(dstream.dtype, {rows, channels_});
-  down_.backward_gelu(context, dpre, up_.bias_gradient(context), doutput, kept.hidden, kept.pre,
-                      /*with_bias=*/dropped);
-  up_.backward(context, dnormed, dpre, kept.normed2, /*with_bias=*/false);
+  down_.backward_gelu(context, dpre, up_.bias_gradient(context), doutput, kept.down_low,
+                      kept.hidden, kept.pre, /*with_bias=*/dropped);
+  up_.backward(context, dnormed, dpre, kept.up_low, kept.normed2, /*with_bias=*/false);
   const Tensor sum = dropped ? Tensor() : projection_.bias_gradient(context);
   norm2_.backward(context, dstream, sum, dnormed, kept.middle, kept.mean2, kept.rstd2,
                   /*accumulate=*/true);
 }
 
 void Block::attend_backward(const BlockContext& context, const BlockKept& kept, Tensor dstream,
-                            Tensor input_sum) const {
+                            Tensor input_sum, bool needs_input) const {
   const ArenaScope scope(context.arena);
   const int64_t B = context.batch, T = context.length, H = heads_, KV = kv_heads_, D = head_size_;
   const Tensor doutput = dropout_backward(context, dstream, kAttentionOutput);
   const Tensor dattention = context.arena.take(dstream.dtype, {B, T, H, D});
   const Tensor dqkv = context.arena.take(dstream.dtype, {B, T, H + 2 * KV, D});
-  const Tensor dnormed = context.arena.take(dstream.dtype, {B * T, channels_});
-  projection_.backward(context, dattention.view({B * T, H * D}), doutput,
+  const bool needs_normed = needs_input || norm1_.is_trained(context);
+  const Tensor dnormed =
+      needs_normed ? context.arena.take(dstream.dtype, {B * T, channels_}) : Tensor();
+  projection_.backward(context, dattention.view({B * T, H * D}), doutput, kept.projection_low,
                        kept.attention.view({B * T, H * D}),
                        /*with_bias=*/doutput.data != dstream.data);
   context.backend.attention_backward(dqkv.slice(2, 0, H), dqkv.slice(2, H, KV),
                                      dqkv.slice(2, H + KV, KV), dattention, kept.attention,
                                      kept.lse, kept.qkv.slice(2, 0, H), kept.qkv.slice(2, H, KV),
                                      kept.qkv.slice(2, H + KV, KV), attention_options(context));
-  qkv_.backward(context, dnormed, dqkv.view({B * T, (H + 2 * KV) * D}), kept.normed1);
+  qkv_.backward(context, dnormed, dqkv.view({B * T, (H + 2 * KV) * D}), kept.qkv_low, kept.normed1);
+  if (!needs_normed) return;
   norm1_.backward(context, dstream, input_sum, dnormed, kept.input, kept.mean1, kept.rstd1,
                   /*accumulate=*/true);
 }

@@ -1,5 +1,4 @@
-// The parts that a transformer is stacked from. Each part knows its parameters by index and runs
-// forward and backward on a backend; which parts there are follows from the config.
+// The block that a transformer is stacked from; which parts it has follows from the config.
 #pragma once
 
 #include <cstdint>
@@ -7,60 +6,10 @@
 #include <vector>
 
 #include "backend/backend.h"
-#include "model/activation_arena.h"
 #include "model/config.h"
-#include "model/kv_cache.h"
-#include "model/parameter_store.h"
+#include "model/layer.h"
 
 namespace llm {
-
-// What every part needs while it runs.
-struct BlockContext {
-  Backend& backend;
-  ParameterStore& store;
-  ActivationArena& arena;
-  int64_t batch, length;     // B, T
-  bool keep;                 // training: keep what the backward pass needs
-  bool recompute;            // of that, keep only the block's input
-  uint64_t dropout_seed;     // used where keep
-  Tensor sample_ids;         // (B) i64
-  Tensor sequence_offsets;   // (N + 1) i32 or empty
-  KvCache* cache = nullptr;  // inference only
-};
-
-struct Norm {
-  int weight = -1, bias = -1;
-  float epsilon = 1e-5f;
-
-  // y = norm(x)
-  void forward(const BlockContext& context, Tensor y, Tensor mean, Tensor rstd, Tensor x) const;
-  // sum = a + b; y = norm(sum)
-  void forward_residual(const BlockContext& context, Tensor sum, Tensor y, Tensor mean, Tensor rstd,
-                        Tensor a, Tensor b) const;
-  // dx_sum: empty, or the bias gradient of the linear layer that dx is the gradient of.
-  void backward(const BlockContext& context, Tensor dx, Tensor dx_sum, Tensor dy, Tensor x,
-                Tensor mean, Tensor rstd, bool accumulate) const;
-};
-
-struct Linear {
-  int weight = -1, bias = -1;
-
-  Weight weight_of(const BlockContext& context) const;
-  Tensor bias_of(const BlockContext& context) const;
-  void forward(const BlockContext& context, Tensor y, Tensor x) const;
-  void forward_gelu(const BlockContext& context, Tensor y, Tensor pre, Tensor x) const;
-  // with_bias false: the bias's gradient is summed up by whoever makes dy.
-  void backward(const BlockContext& context, Tensor dx, Tensor dy, Tensor x,
-                bool with_bias = true) const;
-  // The layer behind a GELU, down to what the GELU reads; below_bias: gradient of the bias below.
-  void backward_gelu(const BlockContext& context, Tensor dpre, Tensor below_bias, Tensor dy,
-                     Tensor x, Tensor pre, bool with_bias) const;
-  Tensor bias_gradient(const BlockContext& context) const;  // empty where there is none
-};
-
-// A norm over `channels`, its parameters appended to `parameters` as NAME.weight and NAME.bias.
-Norm make_norm(const std::string& name, int layer, int64_t channels, bool bias, float epsilon,
-               std::vector<Parameter>& parameters);
 
 // What a block keeps from its forward pass, all in the arena. rows = B T.
 struct BlockKept {
@@ -69,6 +18,7 @@ struct BlockKept {
   Tensor attention, lse;                 // (B, T, H, D), (B, H, T)
   Tensor middle, mean2, rstd2, normed2;  // residual stream before the MLP
   Tensor pre, hidden;                    // (rows, hidden) before and after the activation
+  Tensor qkv_low, projection_low, up_low, down_low;  // of adapters
 };
 
 class Block {
@@ -85,19 +35,21 @@ class Block {
   void recompute(const BlockContext& context, BlockKept& kept, Tensor delta) const;
   // dstream: (B T, C) gradient at the block's result, becomes the gradient at its input. Whoever
   // made it added its column sums to output_bias_gradient(), and the block adds those of its result
-  // to input_sum, the same of the block before (both may be empty).
+  // to input_sum, the same of the block before (both may be empty). Without needs_input nobody
+  // wants the gradient at the block's input, and dstream is left with something else.
   void backward(const BlockContext& context, const BlockKept& kept, Tensor dstream,
-                Tensor input_sum) const;
+                Tensor input_sum, bool needs_input) const;
   // Gradient of the last bias, where the column sums of the gradient at the block's result are it;
   // empty where dropout lies between or there is no bias.
   Tensor output_bias_gradient(const BlockContext& context) const;
 
  private:
+  void add_adapters(const LoraConfig& lora, LayerParameters& layer);
   void take_first_norm(const BlockContext& context, BlockKept& kept) const;
   void run_to_hidden(const BlockContext& context, BlockKept& kept, Tensor delta) const;
   void attend(const BlockContext& context, BlockKept& kept, Tensor delta) const;
   void attend_backward(const BlockContext& context, const BlockKept& kept, Tensor dstream,
-                       Tensor input_sum) const;
+                       Tensor input_sum, bool needs_input) const;
   void mlp_backward(const BlockContext& context, const BlockKept& kept, Tensor dstream) const;
   // The gradient before a dropout: dy itself where there is none, else a masked copy.
   Tensor dropout_backward(const BlockContext& context, Tensor dy, uint32_t place) const;

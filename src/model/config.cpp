@@ -42,6 +42,26 @@ void check_rate(const std::string& where, const char* name, float rate) {
   }
 }
 
+void validate_lora(const ModelConfig& config, const std::string& where) {
+  const LoraConfig& lora = config.lora;
+  check_range(where, "rank of the adapters", lora.rank, 0, kMaxWidth);
+  if (lora.rank == 0) return;
+  if (!(lora.alpha > 0 && lora.alpha < 1e6f)) {
+    fail_usage(where, fmt::format("alpha of the adapters is {}, must be in (0, 1e6)", lora.alpha));
+  }
+  check_rate(where, "dropout of the adapters", lora.dropout);
+  const bool parts = lora.q || lora.k || lora.v;
+  if (lora.qkv && parts) {
+    fail_usage(where, "q, k and v have one adapter together or one each, not both");
+  }
+  if (lora.score && !config.is_classifier()) {
+    fail_usage(where, "an adapter of the classes' output layer needs a classifier");
+  }
+  if (!lora.qkv && !parts && !lora.projection && !lora.up && !lora.down && !lora.score) {
+    fail_usage(where, "adapters of no layer", "name layers, for example q,v or all");
+  }
+}
+
 }  // namespace
 
 void validate(const ModelConfig& config, const std::string& where) {
@@ -69,6 +89,8 @@ void validate(const ModelConfig& config, const std::string& where) {
   check_rate(where, "embedding dropout", config.embedding_dropout);
   check_rate(where, "attention dropout", config.attention_dropout);
   check_rate(where, "residual dropout", config.residual_dropout);
+  check_range(where, "number of labels", std::ssize(config.labels), 0, kMaxVocab);
+  validate_lora(config, where);
 }
 
 ModelConfig model_preset(const std::string& name) {

@@ -14,6 +14,27 @@ enum class NormPlace { pre };         // where in the block: before attention an
 enum class PositionKind { learned };  // a table of positions, added to the token embedding
 enum class Activation { gelu_tanh };
 
+// Low-rank adapters (Hu et al., "LoRA", 2021) beside linear layers.
+struct LoraConfig {
+  int64_t rank = 0;                      // 0: no adapters
+  float alpha = 16;                      // what an adapter adds is scaled by alpha / rank
+  float dropout = 0;                     // of what an adapter reads
+  bool qkv = false;                      // one adapter for the layer that makes q, k and v
+  bool q = false, k = false, v = false;  // or one for each of these
+  bool projection = false;               // the output of attention
+  bool up = false, down = false;         // the MLP
+  bool score = false;                    // the output layer of a classifier
+
+  float scale() const { return alpha / static_cast<float>(rank); }
+};
+
+// What a classifier looks at.
+enum class Pooling {
+  last_token,  // the hidden state of the last token that is not padding
+  last,        // of the last position of the row, padding or not
+  mean,        // the mean over the tokens that are not padding
+};
+
 struct ModelConfig {
   std::string family = "gpt2";
   int64_t layers = 12;
@@ -39,7 +60,12 @@ struct ModelConfig {
   float embedding_dropout = 0, attention_dropout = 0, residual_dropout = 0;
   int64_t bos_token_id = -1, eos_token_id = -1;  // -1: none
 
+  std::vector<std::string> labels;  // of a classifier, which has an output layer for them
+  Pooling pooling = Pooling::last_token;
+  LoraConfig lora;
+
   int64_t head_size() const { return channels / heads; }
+  bool is_classifier() const { return !labels.empty(); }
   bool has_qkv_bias() const { return bias && qkv_bias; }
   void set_dropout(float rate) { embedding_dropout = attention_dropout = residual_dropout = rate; }
 };
@@ -51,8 +77,9 @@ void validate(const ModelConfig& config, const std::string& where);
 ModelConfig model_preset(const std::string& name);
 std::vector<std::string> model_preset_names();
 
-// Parameters that are trained (the tied output layer counted once, padding not at all), and those
-// without the position table, which is the N of the FLOP formula.
+// Parameters of a language model (the tied output layer counted once, padding not at all), and
+// those without the position table, which is the N of the FLOP formula. Neither adapters nor the
+// output layer of a classifier are counted.
 int64_t parameter_count(const ModelConfig& config);
 int64_t parameter_count_without_positions(const ModelConfig& config);
 // FLOP for one token of training, forward and backward: 6 N + 6 L C T, causal attention counted

@@ -1,6 +1,7 @@
 #include "model/parameter_store.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <numeric>
 
@@ -24,6 +25,14 @@ Tensor arena_at(const DeviceMemory& memory, int64_t begin, int64_t count) {
   return Tensor(static_cast<float*>(memory.data()) + begin, DType::f32, {count});
 }
 
+float draw(const Parameter& parameter, const Random& random, uint64_t index) {
+  if (parameter.init == Init::normal) {
+    return static_cast<float>(random.normal(index) * parameter.init_deviation);
+  }
+  const double width = std::sqrt(12.0) * parameter.init_deviation;
+  return static_cast<float>((random.uniform(index) - 0.5) * width);
+}
+
 }  // namespace
 
 int64_t Parameter::size() const { return product(shape); }
@@ -35,37 +44,57 @@ int64_t Parameter::padded_size() const {
 ParameterStore::ParameterStore(Backend& backend, std::vector<Parameter> parameters,
                                const StoreOptions& options)
     : backend_(backend), parameters_(std::move(parameters)) {
-  int64_t count = 0;
+  if (options.trainable) {
+    for (Parameter& parameter : parameters_) parameter.trainable = options.trainable(parameter);
+  }
+  lay_out();
+  take_memory(options);
+}
+
+void ParameterStore::lay_out() {
+  const auto place = [&](Parameter& parameter) {
+    parameter.offset = count_;
+    count_ += round_up(parameter.padded_size(), kParameterAlignment);
+  };
   for (Parameter& parameter : parameters_) {
     LLM_ASSERT(parameter.layer >= layers_ - 1, "{} is not in layer order", parameter.name);
     while (layers_ <= parameter.layer) {
-      layer_begin_.push_back(count);
+      layer_begin_.push_back(count_);
       ++layers_;
     }
-    parameter.offset = count;
-    count += round_up(parameter.padded_size(), kParameterAlignment);
+    if (!parameter.trainable) continue;
+    if (count_ == 0) first_trained_layer_ = parameter.layer;
+    place(parameter);
   }
-  layer_begin_.push_back(count);
+  trained_ = count_;
+  layer_begin_.push_back(trained_);
+  if (trained_ == 0) first_trained_layer_ = layers_;
+  for (Parameter& parameter : parameters_) {
+    if (!parameter.trainable) place(parameter);
+  }
+}
 
+void ParameterStore::take_memory(const StoreOptions& options) {
   LLM_ASSERT(options.dtype == DType::f32 || options.dtype == DType::bf16);
   if (options.dtype == DType::f32 || options.training) {
-    value_memory_ = backend.allocate(count * 4, "parameters");
-    values_ = arena_at(*value_memory_, 0, count);
+    value_memory_ = backend_.allocate(count_ * 4, "parameters");
+    values_ = arena_at(*value_memory_, 0, count_);
   }
   if (options.dtype == DType::bf16) {
-    rounded_memory_ = backend.allocate(count * 2, "parameters");
-    rounded_values_ = Tensor(rounded_memory_->data(), DType::bf16, {count});
+    rounded_memory_ = backend_.allocate(count_ * 2, "parameters");
+    rounded_values_ = Tensor(rounded_memory_->data(), DType::bf16, {count_});
     if (!options.training) values_ = rounded_values_;
   }
   if (!options.training) return;
-  const int64_t chunks = count / kParameterAlignment;
-  gradient_memory_ = backend.allocate(count * 4, "gradients");
-  moment_memory_ = backend.allocate((2 * count + chunks + 1) * 4, "optimizer state");
-  gradients_ = arena_at(*gradient_memory_, 0, count);
-  first_moments_ = arena_at(*moment_memory_, 0, count);
-  second_moments_ = arena_at(*moment_memory_, count, count);
-  chunk_decay_ = arena_at(*moment_memory_, 2 * count, chunks);
-  spare_scalar_ = arena_at(*moment_memory_, 2 * count + chunks, 1);
+  LLM_ASSERT(trained_ > 0, "nothing to train");
+  const int64_t chunks = trained_ / kParameterAlignment;
+  gradient_memory_ = backend_.allocate(trained_ * 4, "gradients");
+  moment_memory_ = backend_.allocate((2 * trained_ + chunks + 1) * 4, "optimizer state");
+  gradients_ = arena_at(*gradient_memory_, 0, trained_);
+  first_moments_ = arena_at(*moment_memory_, 0, trained_);
+  second_moments_ = arena_at(*moment_memory_, trained_, trained_);
+  chunk_decay_ = arena_at(*moment_memory_, 2 * trained_, chunks);
+  spare_scalar_ = arena_at(*moment_memory_, 2 * trained_ + chunks, 1);
 }
 
 int ParameterStore::find(std::string_view name) const {
@@ -91,13 +120,20 @@ Tensor ParameterStore::value(int index) const {
   return view(rounded_values_ ? rounded_values_ : values_, index);
 }
 
-Tensor ParameterStore::gradient(int index) const {
-  if (!gradients_ || !parameters_[static_cast<size_t>(index)].trainable) return {};
-  return view(gradients_, index);
+Tensor ParameterStore::trained_view(Tensor arena, int index) const {
+  if (!arena || !parameters_[static_cast<size_t>(index)].trainable) return {};
+  return view(arena, index);
 }
 
-Tensor ParameterStore::first_moment(int index) const { return view(first_moments_, index); }
-Tensor ParameterStore::second_moment(int index) const { return view(second_moments_, index); }
+Tensor ParameterStore::gradient(int index) const { return trained_view(gradients_, index); }
+Tensor ParameterStore::first_moment(int index) const { return trained_view(first_moments_, index); }
+Tensor ParameterStore::second_moment(int index) const {
+  return trained_view(second_moments_, index);
+}
+
+Tensor ParameterStore::trained_part(Tensor values) const {
+  return values ? values.slice(0, 0, trained_) : Tensor();
+}
 
 Tensor ParameterStore::layer_slice(Tensor arena, int layer) const {
   const int64_t begin = layer_begin_[static_cast<size_t>(layer)];
@@ -107,11 +143,11 @@ Tensor ParameterStore::layer_slice(Tensor arena, int layer) const {
 void ParameterStore::set_weight_decay(float decay) {
   std::vector<float> chunks(static_cast<size_t>(chunk_decay_.size()), 0.0f);
   for (const Parameter& parameter : parameters_) {
+    if (!parameter.trainable) continue;
     const int64_t begin = parameter.offset / kParameterAlignment;
     const int64_t end =
         begin + round_up(parameter.padded_size(), kParameterAlignment) / kParameterAlignment;
-    const float value = !parameter.trainable ? -1.0f : parameter.decay ? decay : 0.0f;
-    std::fill(chunks.begin() + begin, chunks.begin() + end, value);
+    std::fill(chunks.begin() + begin, chunks.begin() + end, parameter.decay ? decay : 0.0f);
   }
   backend_.copy_to_device(chunk_decay_, chunks.data());
 }
@@ -128,12 +164,12 @@ void ParameterStore::initialize(uint64_t seed) {
     for (int64_t begin = 0; begin < parameter.size(); begin += kPiece) {
       const int64_t count = std::min(kPiece, parameter.size() - begin);
       piece.assign(static_cast<size_t>(count), 1.0f);
-      if (parameter.init == Init::normal) {
+      if (parameter.init != Init::ones) {
         parallel_for((count + kBlock - 1) / kBlock, thread_count(), [&](int64_t block) {
           const int64_t end = std::min(count, (block + 1) * kBlock);
           for (int64_t i = block * kBlock; i < end; ++i) {
-            piece[static_cast<size_t>(i)] = static_cast<float>(
-                random.normal(static_cast<uint64_t>(begin + i)) * parameter.init_deviation);
+            piece[static_cast<size_t>(i)] =
+                draw(parameter, random, static_cast<uint64_t>(begin + i));
           }
         });
       }
@@ -187,7 +223,7 @@ void ParameterStore::write(int index, Tensor arena, std::span<const float> from,
 int64_t ParameterStore::trainable_count() const {
   int64_t count = 0;
   for (const Parameter& parameter : parameters_) {
-    if (parameter.trainable) count += parameter.size();
+    if (parameter.trainable) count += parameter.size() - parameter.structural_zeros;
   }
   return count;
 }

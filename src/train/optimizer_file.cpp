@@ -27,6 +27,7 @@ void write_optimizer_file(const fs::path& path, const Gpt& model) {
   std::vector<TensorInfo> tensors;
   for (const MomentKind& kind : moments_of(store)) {
     for (const Parameter& parameter : store.parameters()) {
+      if (!parameter.trainable) continue;
       TensorInfo info;
       info.name = kind.prefix + parameter.name;
       info.shape = parameter.shape;
@@ -39,6 +40,7 @@ void write_optimizer_file(const fs::path& path, const Gpt& model) {
   for (const MomentKind& kind : moments_of(store)) {
     for (size_t i = 0; i < store.parameters().size(); ++i) {
       const Parameter& parameter = store.parameters()[i];
+      if (!parameter.trainable) continue;
       const auto size = static_cast<size_t>(parameter.size());
       std::span<const float> values;  // in place where the host sees them, to need no memory
       if (is_host) {
@@ -57,13 +59,16 @@ void write_optimizer_file(const fs::path& path, const Gpt& model) {
 void read_optimizer_file(const fs::path& path, Gpt& model) {
   ParameterStore& store = model.parameters();
   const SafetensorsFile file(path);
-  if (file.tensors().size() != 2 * store.parameters().size()) {
-    fail_input(path.string(), fmt::format("{} tensors, the model has {} moments",
-                                          file.tensors().size(), 2 * store.parameters().size()));
+  const auto moments = 2 * std::count_if(store.parameters().begin(), store.parameters().end(),
+                                         [](const Parameter& each) { return each.trainable; });
+  if (std::ssize(file.tensors()) != moments) {
+    fail_input(path.string(),
+               fmt::format("{} tensors, the model has {} moments", file.tensors().size(), moments));
   }
   for (const MomentKind& kind : moments_of(store)) {
     for (size_t i = 0; i < store.parameters().size(); ++i) {
       const Parameter& parameter = store.parameters()[i];
+      if (!parameter.trainable) continue;
       const TensorInfo* info = file.find(kind.prefix + parameter.name);
       if (info == nullptr) {
         fail_input(path.string(), fmt::format("no tensor {}{}", kind.prefix, parameter.name));

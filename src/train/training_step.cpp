@@ -81,7 +81,8 @@ void TrainingStep::accumulate(Slot& slot, const StepRequest& request,
     // While the last micro-batch runs, each layer's gradients are complete when it is done with it.
     if (i + 1 == batches.size() && !comm_.alone()) {
       store.gradient_ready = [&](int layer) {
-        comm_.start_all_reduce(store.layer_slice(store.gradients(), layer), Reduce::sum);
+        const Tensor gradients = store.layer_slice(store.gradients(), layer);
+        if (gradients.size() > 0) comm_.start_all_reduce(gradients, Reduce::sum);
       };
     }
     run_micro_batch(slot, request.dropout_seed);
@@ -94,7 +95,8 @@ void TrainingStep::update(const Slot& slot, const StepRequest& request) {
   ParameterStore& store = model_.parameters();
   backend_.squared_norm(squared_norm_, store.gradients());
   backend_.prepare_update(slot.state, squared_norm_, slot.loss, loss_limit_, request.max_norm);
-  backend_.adamw_update(store.values(), store.rounded_values(), store.first_moments(),
+  backend_.adamw_update(store.trained_part(store.values()),
+                        store.trained_part(store.rounded_values()), store.first_moments(),
                         store.second_moments(), store.gradients(), store.chunk_decay(), slot.state,
                         request.adamw);
 }

@@ -52,6 +52,10 @@ class MemoryBackend final : public Backend {
   void convert(Tensor, Tensor) override { no_op(); }
   void add(Tensor, Tensor, Tensor) override { no_op(); }
   void scale(Tensor, Tensor) override { no_op(); }
+  void scale_rows(Tensor, Tensor) override { no_op(); }
+  void zero_other_columns(Tensor, int64_t, int64_t) override { no_op(); }
+  void pool_forward(Tensor, Tensor, Tensor, Tensor) override { no_op(); }
+  void pool_backward(Tensor, Tensor, Tensor, Tensor) override { no_op(); }
   void embedding_forward(Tensor, Tensor, Tensor, Tensor, Tensor) override { no_op(); }
   void embedding_backward(Tensor, Tensor, Tensor, Tensor, Tensor) override { no_op(); }
   void layernorm_forward(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, float) override {

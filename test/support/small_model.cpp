@@ -60,17 +60,23 @@ uint64_t mixed(uint64_t index) {
   return z ^ (z >> 31);
 }
 
+float golden_fraction(uint64_t number, uint64_t index) {
+  return static_cast<float>(mixed(index + ((number + 1) << 32)) >> 48) / 32768.0f - 1.0f;
+}
+
 void fill_golden_weights(Gpt& model) {
   ParameterStore& store = model.parameters();
+  uint64_t number = 0;
   for (size_t index = 0; index < store.parameters().size(); ++index) {
     const Parameter& parameter = store.parameters()[index];
+    if (parameter.adapter) continue;
     const float center = parameter.init == Init::ones ? 1.0f : 0.0f;
     std::vector<float> host(static_cast<size_t>(parameter.size()));
     for (size_t i = 0; i < host.size(); ++i) {
-      const uint64_t bits = mixed(i + ((index + 1) << 32));
-      host[i] = center + 0.125f * (static_cast<float>(bits >> 48) / 32768.0f - 1.0f);
+      host[i] = center + 0.125f * golden_fraction(number, i);
     }
     store.write(static_cast<int>(index), store.values(), host);
+    ++number;
   }
 }
 

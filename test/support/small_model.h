@@ -17,8 +17,10 @@ ModelConfig golden_config();
 
 // The finalizer of splitmix64: well-mixed bits from a counter.
 uint64_t mixed(uint64_t index);
-// The weights of scripts/golden_model.py: parameter n, element i -> a 16-bit fraction in
-// [-0.125, 0.125), around 1 for the weights of norms.
+// Element `index` of the golden tensor `number`: a 16-bit fraction in [-1, 1).
+float golden_fraction(uint64_t number, uint64_t index);
+// The weights of scripts/golden_model.py: an eighth of such fractions, around 1 for the weights of
+// norms. Adapters are left alone.
 void fill_golden_weights(Gpt& model);
 
 // Tokens (B, T) and the targets one later.

@@ -97,6 +97,18 @@ class SpoiledBackend final : public Backend {
   void gelu_backward(Tensor dx, Tensor dy, Tensor x) override {
     run("gelu_backward", {dx}, x, [&] { inner_->gelu_backward(dx, dy, x); });
   }
+  void scale_rows(Tensor y, Tensor factors) override {
+    run("scale_rows", {y}, factors, [&] { inner_->scale_rows(y, factors); });
+  }
+  void zero_other_columns(Tensor x, int64_t begin, int64_t width) override {
+    run("zero_other_columns", {x}, x, [&] { inner_->zero_other_columns(x, begin, width); });
+  }
+  void pool_forward(Tensor y, Tensor x, Tensor begin, Tensor end) override {
+    run("pool_forward", {y}, x, [&] { inner_->pool_forward(y, x, begin, end); });
+  }
+  void pool_backward(Tensor dx, Tensor dy, Tensor begin, Tensor end) override {
+    run("pool_backward", {dx}, dy, [&] { inner_->pool_backward(dx, dy, begin, end); });
+  }
   void bias_backward(Tensor dbias, Tensor dy) override {
     run("bias_backward", {dbias}, dy, [&] { inner_->bias_backward(dbias, dy); });
   }
