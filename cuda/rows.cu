@@ -1,10 +1,9 @@
 // Ops on the rows of a matrix; see rows.h.
 //
-// scale_rows, zero_other_columns and pool_backward write every element by its own: map.cuh. A packet
-// must not reach over the end of a row there, so packets are whole only where a row is a number of
-// them.
-// pool_forward: a block takes 32 columns of one sequence, a lane one of them; its warps share the
-// rows of the range in turns, and their sums are added in the order of the warps.
+// scale_rows, zero_other_columns and pool_backward write every element by its own: map.cuh. A
+// packet must not reach over the end of a row there, so packets are whole only where a row is a
+// number of them. pool_forward: a block takes 32 columns of one sequence, a lane one of them; its
+// warps share the rows of the range in turns, and their sums are added in the order of the warps.
 // Rounding: each result once; sums in f32.
 // Bytes: each input once (of pool_forward only the rows in the range), each output once.
 #include "cuda/map.cuh"
@@ -109,8 +108,8 @@ void scale_rows(void* y, const float* factors, Element element, int64_t rows, in
 void zero_other_columns(float* x, int64_t rows, int64_t columns, int64_t begin, int64_t width,
                         cudaStream_t stream) {
   constexpr int kWidth = Vector<float>::kSize;
-  launch_map<kWidth>(ZeroOtherColumns{x, columns, begin, begin + width},
-                     columns % kWidth == 0, rows * columns, stream);
+  launch_map<kWidth>(ZeroOtherColumns{x, columns, begin, begin + width}, columns % kWidth == 0,
+                     rows * columns, stream);
 }
 
 void pool_forward(void* y, const void* x, const int32_t* begin, const int32_t* end, Element element,
@@ -119,10 +118,9 @@ void pool_forward(void* y, const void* x, const int32_t* begin, const int32_t* e
   if (batch * tiles == 0) return;
   with_element(element, [&](auto type) {
     using T = decltype(type);
-    pool_forward_kernel<T>
-        <<<static_cast<unsigned>(batch * tiles), kPoolWarps * kWarp, 0, stream>>>(
-            static_cast<T*>(y), static_cast<const T*>(x), begin, end, length, channels,
-            static_cast<unsigned>(tiles));
+    pool_forward_kernel<T><<<static_cast<unsigned>(batch * tiles), kPoolWarps * kWarp, 0, stream>>>(
+        static_cast<T*>(y), static_cast<const T*>(x), begin, end, length, channels,
+        static_cast<unsigned>(tiles));
   });
 }
 
@@ -132,10 +130,9 @@ void pool_backward(void* dx, const void* dy, const int32_t* begin, const int32_t
   with_element(element, [&](auto type) {
     using T = decltype(type);
     constexpr int kWidth = Vector<T>::kSize;
-    const PoolBackward<T> function{static_cast<T*>(dx), static_cast<const T*>(dy), begin, end,
-                                   length, channels};
-    launch_map<kWidth>(function,
-                       aligned_to_16(dx) && aligned_to_16(dy) && channels % kWidth == 0,
+    const PoolBackward<T> function{
+        static_cast<T*>(dx), static_cast<const T*>(dy), begin, end, length, channels};
+    launch_map<kWidth>(function, aligned_to_16(dx) && aligned_to_16(dy) && channels % kWidth == 0,
                        batch * length * channels, stream);
   });
 }

@@ -5,6 +5,7 @@
 #include "cpu_ref/cpu_backend.h"
 #include "model/config.h"
 #include "model/gpt.h"
+#include "support/expect_error.h"
 
 namespace llm {
 namespace {
@@ -44,6 +45,39 @@ TEST(Config, HuggingFaceRoundTrip) {
   EXPECT_EQ(json["layer_norm_epsilon"].dump(), "1e-05");
   const ModelConfig again = from_hugging_face(json, "config.json");
   EXPECT_EQ(to_hugging_face(again).dump(), json.dump());
+}
+
+TEST(Config, ClassifiersAreHuggingFaces) {
+  ModelConfig config = model_preset("gpt2");
+  config.labels = {"ham", "spam", "neither"};
+  config.pooling = Pooling::mean;
+  config.eos_token_id = 50256;
+  const Json json = to_hugging_face(config);
+  EXPECT_EQ(json["architectures"].dump(), R"(["GPT2ForSequenceClassification"])");
+  EXPECT_EQ(json["id2label"].dump(), R"({"0":"ham","1":"spam","2":"neither"})");
+  EXPECT_EQ(json["label2id"].dump(), R"({"ham":0,"spam":1,"neither":2})");
+  EXPECT_EQ(json["pad_token_id"], 50256);
+  const ModelConfig again = from_hugging_face(json, "config.json");
+  EXPECT_EQ(again.labels, config.labels);
+  EXPECT_EQ(again.pooling, Pooling::mean);
+
+  Json unnamed = json;
+  unnamed.erase("id2label");
+  unnamed.erase("pooling");
+  EXPECT_EQ(from_hugging_face(unnamed, "c").labels,
+            (std::vector<std::string>{"LABEL_0", "LABEL_1"}));
+  EXPECT_EQ(from_hugging_face(unnamed, "c").pooling, Pooling::last_token);
+  EXPECT_FALSE(from_hugging_face(to_hugging_face(model_preset("gpt2")), "c").is_classifier());
+
+  for (const char* text : {R"({"0":"a","2":"b"})", R"({"0":"a","1":"a"})", R"({})", R"([])",
+                           R"({"0":1})", R"({"00":"a"})"}) {
+    Json bad = json;
+    bad["id2label"] = Json::parse(text);
+    test::expect_error(ErrorKind::input, "id2label", [&] { from_hugging_face(bad, "c.json"); });
+  }
+  Json bad = json;
+  bad["pooling"] = "max";
+  test::expect_error(ErrorKind::input, "pooling", [&] { from_hugging_face(bad, "c.json"); });
 }
 
 TEST(Config, RefusesWhatItCannotRun) {

@@ -14,6 +14,7 @@
 #include "backend/plan_backend.h"
 #include "base/json.h"
 #include "cpu_ref/cpu_backend.h"
+#include "model/lora.h"
 #include "support/small_model.h"
 
 namespace llm {
@@ -71,7 +72,8 @@ class FinetuneGolden : public testing::Test {
         const int64_t r = i / columns, c = i % columns;
         const int64_t at = is_b ? c * rank + r : i;
         if (is_b && (c >= out || !in_part(model.config().lora, parameter, r, c))) continue;
-        host[static_cast<size_t>(i)] = 0.125f * test::golden_fraction(number, static_cast<uint64_t>(at));
+        host[static_cast<size_t>(i)] =
+            0.125f * test::golden_fraction(number, static_cast<uint64_t>(at));
       }
       store.write(static_cast<int>(index), store.values(), host);
       ++number;
@@ -158,8 +160,7 @@ class FinetuneGolden : public testing::Test {
       const size_t tensor = parameter.adapter ? adapter++ : number++;
       if (!wanted.contains(parameter.name)) continue;
       ++found;
-      std::vector<float> got =
-          test::read_all(model, store.gradients(), static_cast<int>(index));
+      std::vector<float> got = test::read_all(model, store.gradients(), static_cast<int>(index));
       if (parameter.name.ends_with("lora_B")) got = transposed_b(parameter, got);
       double squares = 0, product = 0;
       for (size_t i = 0; i < got.size(); ++i) {
@@ -303,6 +304,28 @@ TEST_F(FinetuneGolden, WhatIsFrozenLeavesTheOtherGradientsAlone) {
       EXPECT_LE(store.gradients().size(), trained + 64 * 20) << "memory for what is frozen";
     }
   }
+}
+
+TEST_F(FinetuneGolden, MergedAdaptersGiveTheSameLogits) {
+  ModelConfig config = test::golden_config();
+  config.lora = lora();
+  config.lora.q = config.lora.v = config.lora.projection = config.lora.up = config.lora.down = true;
+  const auto adapted = make(config, is_adapter);
+  const test::TokenRows rows = test::golden_tokens(0, kRows, 32, 65);
+  const std::vector<float> wanted = test::inference_logits(*adapted, rows);
+  config.lora = {};
+  const auto plain = make(config);
+  const std::vector<float> without = test::inference_logits(*plain, rows);
+  merge_adapters(*adapted, *plain);
+  const std::vector<float> merged = test::inference_logits(*plain, rows);
+  ASSERT_EQ(merged.size(), wanted.size());
+  double most = 0, added = 0;
+  for (size_t i = 0; i < merged.size(); ++i) {
+    most = std::max(most, std::abs(static_cast<double>(merged[i] - wanted[i])));
+    added = std::max(added, std::abs(static_cast<double>(without[i] - wanted[i])));
+  }
+  EXPECT_LT(most, 1e-4);
+  EXPECT_GT(added, 0.1) << "the adapters add nothing";
 }
 
 // The book's count: rank 16 on every linear layer of GPT-2 124M, q, k and v apart, two classes.

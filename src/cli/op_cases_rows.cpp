@@ -44,7 +44,11 @@ struct PoolRanges {
       const int64_t kind = rows > 0 ? 4 : b % 4;
       const int64_t T = sizes.length, at = (b * 7 + 3) % T;
       const int64_t from = kind == 0 ? at : kind == 1 ? at / 2 : 0;
-      const int64_t to = kind == 0 ? at + 1 : kind == 1 ? at + 1 : kind == 2 ? T : kind == 3 ? 0 : rows;
+      const int64_t to = kind == 0   ? at + 1
+                         : kind == 1 ? at + 1
+                         : kind == 2 ? T
+                         : kind == 3 ? 0
+                                     : rows;
       first.push_back(static_cast<int32_t>(from));
       last.push_back(static_cast<int32_t>(to));
     }
@@ -65,10 +69,10 @@ OpCase pool_forward_case(DType dtype, const PoolSizes& sizes, int64_t rows) {
     const Tensor x = tensors.random("x", dtype, {sizes.batch, sizes.length, sizes.channels});
     const PoolRanges ranges(tensors, sizes, rows);
     const Tensor y = tensors.output("y", dtype, {sizes.batch, sizes.channels});
-    if (rows > 0) tensors.set_traffic(sizes.batch * (rows + 1) * sizes.channels * dtype_bytes(dtype));
-    return [=, &backend = tensors.backend()] {
-      backend.pool_forward(y, x, ranges.begin, ranges.end);
-    };
+    if (rows > 0)
+      tensors.set_traffic(sizes.batch * (rows + 1) * sizes.channels * dtype_bytes(dtype));
+    return
+        [=, &backend = tensors.backend()] { backend.pool_forward(y, x, ranges.begin, ranges.end); };
   };
   return each;
 }
@@ -91,11 +95,12 @@ OpCase pool_backward_case(DType dtype, const PoolSizes& sizes, int64_t rows) {
 OpCases row_cases() {
   OpCases cases;
   for (const DType dtype : {DType::f32, DType::bf16}) {
-    for (const auto& [rows, C] : {std::pair<int64_t, int64_t>{1, 1}, {7, 31}, {33, 128}, {8, 768}}) {
+    for (const auto& [rows, C] :
+         {std::pair<int64_t, int64_t>{1, 1}, {7, 31}, {33, 128}, {8, 768}}) {
       cases.push_back(scale_rows_case(dtype, rows, C));
     }
-    for (const PoolSizes& sizes : {PoolSizes{1, 1, 1}, {4, 5, 7}, {5, 33, 31}, {8, 64, 96},
-                                   {3, 257, 129}, {9, 120, 768}}) {
+    for (const PoolSizes& sizes :
+         {PoolSizes{1, 1, 1}, {4, 5, 7}, {5, 33, 31}, {8, 64, 96}, {3, 257, 129}, {9, 120, 768}}) {
       cases.push_back(pool_forward_case(dtype, sizes, 0));
       cases.push_back(pool_backward_case(dtype, sizes, 0));
     }

@@ -62,13 +62,13 @@ Block::Block(const ModelConfig& config, int64_t index, std::vector<Parameter>& p
 
 void Block::add_adapters(const LoraConfig& lora, LayerParameters& layer) {
   const auto add = [&](Linear& linear, const char* name, int64_t out, int64_t in,
-                       std::vector<Adapter::Part> parts, DropoutPlace place) {
+                       std::vector<ColumnRange> parts, DropoutPlace place) {
     linear.adapter =
         layer.adapter(name, out, in, lora, std::move(parts), dropout_site(index_, place));
   };
   const int64_t q_width = heads_ * head_size_, kv_width = kv_heads_ * head_size_;
   const int64_t qkv_width = q_width + 2 * kv_width;
-  std::vector<Adapter::Part> parts;
+  std::vector<ColumnRange> parts;
   if (lora.qkv) parts.push_back({0, qkv_width});
   if (lora.q) parts.push_back({0, q_width});
   if (lora.k) parts.push_back({q_width, kv_width});

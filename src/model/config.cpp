@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
+#include <unordered_set>
 
 #include "base/error.h"
 
@@ -24,6 +26,9 @@ constexpr std::array kPresets = {
     Preset{"gpt3-2.7b", 32, 32, 2560, 2048},  Preset{"gpt3-6.7b", 32, 32, 4096, 2048},
     Preset{"gpt3-13b", 40, 40, 5120, 2048},   Preset{"gpt3-175b", 96, 96, 12288, 2048},
 };
+
+constexpr std::array<std::string_view, 3> kPoolings = {"last-token", "last",
+                                                       "mean"};  // as the enum
 
 // Far beyond any model, and small enough that products of a few of them fit in 64 bits.
 constexpr int64_t kMaxLayers = 10'000, kMaxWidth = 1 << 20, kMaxContext = 1 << 24,
@@ -115,6 +120,17 @@ std::vector<std::string> model_preset_names() {
   return names;
 }
 
+std::string_view pooling_name(Pooling pooling) { return kPoolings[static_cast<size_t>(pooling)]; }
+
+Pooling pooling_named(const std::string& name, const std::string& where) {
+  const auto* const found = std::find(kPoolings.begin(), kPoolings.end(), name);
+  if (found == kPoolings.end()) {
+    fail_usage(where, fmt::format("\"{}\" is no pooling", name),
+               fmt::format("one of {}", fmt::join(kPoolings, ", ")));
+  }
+  return static_cast<Pooling>(found - kPoolings.begin());
+}
+
 int64_t parameter_count_without_positions(const ModelConfig& config) {
   const int64_t width = config.channels;
   const int64_t kv_width = config.kv_heads * config.head_size();
@@ -137,10 +153,59 @@ double training_flop_per_token(const ModelConfig& config, int64_t length) {
              static_cast<double>(length);
 }
 
+namespace {
+
+constexpr const char* kClassifier = "GPT2ForSequenceClassification";
+
+void add_labels(Json& json, const ModelConfig& config) {
+  Json id_to_label = Json::object(), label_to_id = Json::object();
+  for (size_t i = 0; i < config.labels.size(); ++i) {
+    id_to_label[fmt::to_string(i)] = config.labels[i];
+    label_to_id[config.labels[i]] = i;
+  }
+  json["id2label"] = id_to_label;
+  json["label2id"] = label_to_id;
+  json["pad_token_id"] = config.eos_token_id < 0 ? Json(nullptr) : Json(config.eos_token_id);
+  json["pooling"] = pooling_name(config.pooling);
+}
+
+// "id2label" names each of the numbers from 0 on; two unnamed labels without it, as in
+// transformers.
+void read_labels(ModelConfig& config, const JsonObject& object) {
+  const std::string pooling = object.text("pooling", "last-token");
+  if (std::find(kPoolings.begin(), kPoolings.end(), pooling) == kPoolings.end()) {
+    object.fail("pooling",
+                fmt::format("\"{}\" is not one of {}", pooling, fmt::join(kPoolings, ", ")));
+  }
+  config.pooling = pooling_named(pooling, object.where());
+  if (!object.has("id2label")) {
+    config.labels = {"LABEL_0", "LABEL_1"};
+    return;
+  }
+  const JsonObject labels = object.object("id2label");
+  if (labels.json().empty()) object.fail("id2label", "names no label");
+  std::unordered_set<std::string> seen;
+  for (size_t i = 0; i < labels.json().size(); ++i) {
+    config.labels.push_back(labels.text(fmt::to_string(i)));
+    if (!seen.insert(config.labels.back()).second) {
+      object.fail("id2label", fmt::format("\"{}\" is there twice", config.labels.back()));
+    }
+  }
+}
+
+bool names_classifier(const JsonObject& object) {
+  if (!object.has("architectures")) return false;
+  const Json& names = object.array("architectures");
+  return std::any_of(names.begin(), names.end(),
+                     [](const Json& name) { return name == kClassifier; });
+}
+
+}  // namespace
+
 Json to_hugging_face(const ModelConfig& config) {
   Json json;
   json["model_type"] = "gpt2";
-  json["architectures"] = {"GPT2LMHeadModel"};
+  json["architectures"] = {config.is_classifier() ? kClassifier : "GPT2LMHeadModel"};
   json["n_layer"] = config.layers;
   json["n_head"] = config.heads;
   json["n_embd"] = config.channels;
@@ -161,6 +226,7 @@ Json to_hugging_face(const ModelConfig& config) {
   json["torch_dtype"] = "float32";
   json["bias"] = config.bias;
   json["qkv_bias"] = config.qkv_bias;
+  if (config.is_classifier()) add_labels(json, config);
   return json;
 }
 
@@ -199,6 +265,7 @@ ModelConfig from_hugging_face(const Json& json, const std::string& where) {
   config.eos_token_id = object.integer("eos_token_id", -1, kMaxVocab, -1);
   config.bias = object.boolean("bias", true);
   config.qkv_bias = object.boolean("qkv_bias", true);
+  if (names_classifier(object)) read_labels(config, object);
   try {
     validate(config, where);
   } catch (const Error& error) {  // the numbers come from a file, not from the command line

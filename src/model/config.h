@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/json.h"
@@ -86,8 +87,13 @@ int64_t parameter_count_without_positions(const ModelConfig& config);
 // once.
 double training_flop_per_token(const ModelConfig& config, int64_t length);
 
-// Hugging Face config.json of GPT-2. Three more keys, which others ignore, carry what GPT-2 has no
-// word for: "bias", "qkv_bias" (biases left out here are zeros in the file).
+std::string_view pooling_name(Pooling pooling);  // "last-token", "last", "mean"
+// Throws Error{usage} at `where`, with the names there are.
+Pooling pooling_named(const std::string& name, const std::string& where);
+
+// Hugging Face config.json of GPT-2, as a language model or, with labels, as a sequence classifier.
+// More keys, which others ignore, carry what GPT-2 has no word for: "bias", "qkv_bias" (biases left
+// out here are zeros in the file), "pooling". Adapters are not part of it.
 Json to_hugging_face(const ModelConfig& config);
 ModelConfig from_hugging_face(const Json& json, const std::string& where);
 

@@ -133,7 +133,7 @@ void Linear::adapter_backward(const BlockContext& context, Tensor dx, Tensor dy,
     backend.linear_backward({}, db, {}, low, dy, as_weight(b), /*accumulate=*/false);
     const int64_t rank = b.dim(0) / std::ssize(adapter->parts);
     for (int64_t i = 0; i < std::ssize(adapter->parts); ++i) {
-      const Adapter::Part& part = adapter->parts[static_cast<size_t>(i)];
+      const ColumnRange& part = adapter->parts[static_cast<size_t>(i)];
       backend.zero_other_columns(db.slice(0, i * rank, rank), part.begin, part.width);
     }
   }
@@ -215,7 +215,7 @@ Norm LayerParameters::norm(const std::string& name, int64_t channels, bool bias,
 }
 
 Adapter LayerParameters::adapter(const std::string& name, int64_t out, int64_t in,
-                                 const LoraConfig& config, std::vector<Adapter::Part> parts,
+                                 const LoraConfig& config, std::vector<ColumnRange> parts,
                                  uint32_t site) {
   const int64_t rank = config.rank * std::ssize(parts);
   Adapter result;
@@ -229,8 +229,7 @@ Adapter LayerParameters::adapter(const std::string& name, int64_t out, int64_t i
   b.decay = true;
   b.adapter = true;
   b.transposed_in_files = true;
-  b.structural_zeros = rank * out;
-  for (const Adapter::Part& part : parts) b.structural_zeros -= config.rank * part.width;
+  b.free_columns = parts;
   result.b = add(std::move(b));
   result.dropout = config.dropout;
   result.site = site;

@@ -62,12 +62,9 @@ struct Adapter {
   int a = -1;  // (R, in), R = r times the number of parts
   int b = -1;  // (R, out): B transposed, so that adding to y and its backward pass are the products
                // that linear layers have anyway
-  float dropout = 0;   // of x
-  uint32_t site = 0;   // of the dropout
-  struct Part {
-    int64_t begin, width;  // columns of y
-  };
-  std::vector<Part> parts;  // one: everything
+  float dropout = 0;               // of x
+  uint32_t site = 0;               // of the dropout
+  std::vector<ColumnRange> parts;  // of y; one: everything
 };
 
 struct Linear {
@@ -112,7 +109,7 @@ class LayerParameters {
   Norm norm(const std::string& name, int64_t channels, bool bias, float epsilon);
   // NAME.lora_A and NAME.lora_B of an adapter for a linear layer of `in` to `out` numbers.
   Adapter adapter(const std::string& name, int64_t out, int64_t in, const LoraConfig& config,
-                  std::vector<Adapter::Part> parts, uint32_t site);
+                  std::vector<ColumnRange> parts, uint32_t site);
 
  private:
   Parameter named(const std::string& name, std::vector<int64_t> shape, Init init) const;

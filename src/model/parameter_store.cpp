@@ -41,6 +41,22 @@ int64_t Parameter::padded_size() const {
   return size() / std::max<int64_t>(shape[0], 1) * std::max(padded_rows, shape[0]);
 }
 
+bool Parameter::is_free(int64_t element) const {
+  if (free_columns.empty()) return true;
+  const int64_t row = element / shape[1], column = element % shape[1];
+  const int64_t group = row / (shape[0] / std::ssize(free_columns));
+  const ColumnRange& range = free_columns[static_cast<size_t>(group)];
+  return column >= range.begin && column < range.begin + range.width;
+}
+
+int64_t Parameter::free_size() const {
+  if (free_columns.empty()) return size();
+  const int64_t rows = shape[0] / std::ssize(free_columns);
+  return std::accumulate(
+      free_columns.begin(), free_columns.end(), int64_t{0},
+      [&](int64_t sum, const ColumnRange& range) { return sum + rows * range.width; });
+}
+
 ParameterStore::ParameterStore(Backend& backend, std::vector<Parameter> parameters,
                                const StoreOptions& options)
     : backend_(backend), parameters_(std::move(parameters)) {
@@ -223,7 +239,7 @@ void ParameterStore::write(int index, Tensor arena, std::span<const float> from,
 int64_t ParameterStore::trainable_count() const {
   int64_t count = 0;
   for (const Parameter& parameter : parameters_) {
-    if (parameter.trainable) count += parameter.size() - parameter.structural_zeros;
+    if (parameter.trainable) count += parameter.free_size();
   }
   return count;
 }

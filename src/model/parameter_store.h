@@ -14,6 +14,10 @@
 
 namespace llm {
 
+struct ColumnRange {
+  int64_t begin, width;
+};
+
 enum class Init { zeros, ones, normal, uniform };  // the last two around 0
 
 struct Parameter {
@@ -28,11 +32,15 @@ struct Parameter {
   float init_deviation = 0;
   bool transposed_in_files = false;  // Conv1D of GPT-2: files store (in, out)
   bool adapter = false;              // what is added to a model, not a part of it
-  int64_t structural_zeros = 0;      // elements that are always zero, such as between blocks
+  // Of a matrix of blocks: its rows in as many groups of equal size, and for each the columns that
+  // may be other than zero. Empty: all may.
+  std::vector<ColumnRange> free_columns;
 
   int64_t offset = 0;           // in elements, a multiple of kParameterAlignment; set by the store
   int64_t size() const;         // logical elements
   int64_t padded_size() const;  // elements in memory
+  bool is_free(int64_t element) const;  // a logical element that may be other than zero
+  int64_t free_size() const;            // their number
 };
 
 // The arenas. Inference needs values only.
@@ -97,7 +105,7 @@ class ParameterStore {
   // where the arena is bf16; the rounded copy follows.
   void write(int index, Tensor arena, std::span<const float> from, int64_t begin = 0);
 
-  int64_t trainable_count() const;  // logical elements that are not always zero
+  int64_t trainable_count() const;  // elements that may be other than zero
 
   // Called by the model: before a layer's parameters are used, after, and when the gradients of a
   // layer are complete in the backward pass. Sharding and overlapped communication attach here.

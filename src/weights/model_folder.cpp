@@ -171,10 +171,10 @@ TensorSource open_folder_weights(const fs::path& directory) {
   return open_safetensors(whole);
 }
 
-void read_model_weights(const fs::path& directory, Gpt& model) {
+void read_model_weights(const fs::path& directory, Gpt& model, OutputLayer output) {
   ParameterStore& store = model.parameters();
   const TensorSource source = open_folder_weights(directory);
-  copy_to_store(store, ModelTensors(source, store, Naming::hugging_face));
+  copy_to_store(store, ModelTensors(source, store, Naming::hugging_face, output));
 }
 
 std::unique_ptr<Gpt> load_model(Backend& backend, const fs::path& directory,

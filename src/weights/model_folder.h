@@ -42,7 +42,8 @@ TensorSource open_folder_weights(const fs::path& directory);
 // Reads them into the values of `model`. Names with and without "transformer."; mask buffers
 // (attn.bias, attn.masked_bias) skipped; missing, extra and misshapen tensors are named, before any
 // value is changed.
-void read_model_weights(const fs::path& directory, Gpt& model);
+void read_model_weights(const fs::path& directory, Gpt& model,
+                        OutputLayer output = OutputLayer::in_file);
 // The model of a folder. The file is compared with the config before any memory is taken, so a
 // config that claims a giant model costs nothing.
 std::unique_ptr<Gpt> load_model(Backend& backend, const fs::path& directory,

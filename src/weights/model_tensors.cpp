@@ -19,8 +19,11 @@ constexpr size_t kMostProblems = 20;         // that one message lists
 // Compares a file with a model and gathers everything that does not fit.
 class Matcher {
  public:
-  Matcher(const TensorSource& source, const ParameterStore& store, Naming naming)
-      : source_(source), store_(store), naming_(naming) {}
+  Matcher(const TensorSource& source, const ParameterStore& store, Naming naming,
+          OutputLayer output)
+      : source_(source), store_(store), naming_(naming) {
+    if (output == OutputLayer::new_one) known_.insert(alias_in_files("lm_head.weight", naming));
+  }
 
   // The tensor for each of `wanted`; null for a left-out bias that is not there.
   std::vector<const SourceTensor*> match(const std::vector<FileTensor>& wanted) {
@@ -144,10 +147,15 @@ bool same_values(const SourceTensor& a, const SourceTensor& b) {
   return true;
 }
 
-ModelTensors::ModelTensors(const TensorSource& source, const ParameterStore& store, Naming naming)
+ModelTensors::ModelTensors(const TensorSource& source, const ParameterStore& store, Naming naming,
+                           OutputLayer output)
     : source_(source), parts_(store.parameters().size()) {
-  const std::vector<FileTensor> wanted = file_tensors(store, naming);
-  const std::vector<const SourceTensor*> matched = Matcher(source, store, naming).match(wanted);
+  std::vector<FileTensor> wanted = file_tensors(store, naming);
+  if (output == OutputLayer::new_one) {
+    std::erase_if(wanted, [](const FileTensor& tensor) { return tensor.name == "score.weight"; });
+  }
+  const std::vector<const SourceTensor*> matched =
+      Matcher(source, store, naming, output).match(wanted);
   for (size_t i = 0; i < wanted.size(); ++i) {
     if (wanted[i].parameter < 0) continue;
     parts_[static_cast<size_t>(wanted[i].parameter)].push_back(
@@ -205,6 +213,7 @@ void copy_to_store(ParameterStore& store, const ModelTensors& tensors) {
   for (size_t i = 0; i < store.parameters().size(); ++i) {
     const Parameter& parameter = store.parameters()[i];
     const int index = static_cast<int>(i);
+    if (!tensors.has(index)) continue;
     const int64_t all = parameter.shape[0], columns = columns_of(parameter);
     const int64_t step = std::max<int64_t>(1, kPieceElements / columns);
     for (int64_t row = 0; row < all; row += step) {

@@ -20,14 +20,24 @@ struct ParameterBlock {
 };
 using ReadParameter = std::function<void(std::span<float> into, const ParameterBlock& block)>;
 
+// The output layer of a model that is read.
+enum class OutputLayer {
+  in_file,
+  // The file is of a language model, and the model a classifier, whose output layer stays as it is.
+  new_one,
+};
+
 class ModelTensors {
  public:
   // Compares all names, shapes and types with the parameters, and the values of biases that the
   // model does not have (they must be zero) and of tied tensors that are there twice (equal).
-  // Throws Error{input} that names every tensor which is missing, misshapen or does not belong.
-  // Both must outlive this.
-  ModelTensors(const TensorSource& source, const ParameterStore& store, Naming naming);
+  // Adapters are no part of it. Throws Error{input} that names every tensor which is missing,
+  // misshapen or does not belong. Both must outlive this.
+  ModelTensors(const TensorSource& source, const ParameterStore& store, Naming naming,
+               OutputLayer output = OutputLayer::in_file);
 
+  // Whether the file has the parameter.
+  bool has(int index) const { return !parts_[static_cast<size_t>(index)].empty(); }
   void read(std::span<float> into, const ParameterBlock& block) const;
   // What was read of the parameter no longer counts as memory of the process: all of it, or of a
   // block as far as its rows lie together in the file.
@@ -53,7 +63,7 @@ class ModelTensors {
 // Whether two tensors of equal shape and floating types have the same type and the same bits.
 bool same_values(const SourceTensor& a, const SourceTensor& b);
 
-// Copies all of them to the values of the store, a piece at a time.
+// Copies all that there are to the values of the store, a piece at a time.
 void copy_to_store(ParameterStore& store, const ModelTensors& tensors);
 
 // Passes on the bytes of a tensor of a file to be written, in order and in pieces. `tensor` without

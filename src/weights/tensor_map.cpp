@@ -12,7 +12,8 @@ namespace {
 
 constexpr std::string_view kPrefix = "transformer.";
 constexpr std::string_view kWeight = ".weight";
-constexpr std::string_view kHead = "lm_head.weight";
+// Output layers stand beside the transformer, not in it.
+constexpr std::string_view kHead = "lm_head.weight", kScore = "score.weight";
 
 struct Renaming {
   std::string_view ours, theirs;
@@ -59,7 +60,7 @@ std::string book_block(std::string_view block) {  // "h.3." -> "trf_blocks.3."
 std::string name_in_files(const std::string& name, Naming naming) {
   if (naming == Naming::llm_c) return name;
   if (naming == Naming::hugging_face) {
-    return name == kHead ? name : std::string(kPrefix) + name;  // beside the transformer, not in it
+    return name == kHead || name == kScore ? name : std::string(kPrefix) + name;
   }
   const auto [block, rest] = split_block(name);
   if (block.empty()) return std::string(renamed(kBookOutside, rest));
@@ -114,6 +115,7 @@ std::vector<FileTensor> file_tensors(const ParameterStore& store, Naming naming)
   const int64_t channels = store.parameters().front().shape[1];  // of the token embedding
   for (size_t i = 0; i < store.parameters().size(); ++i) {
     const Parameter& parameter = store.parameters()[i];
+    if (parameter.adapter) continue;
     if (naming == Naming::book && is_qkv(parameter.name)) {
       add_book_qkv(tensors, parameter, static_cast<int>(i), channels);
       continue;

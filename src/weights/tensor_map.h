@@ -32,7 +32,7 @@ struct FileTensor {
 };
 
 // All tensors of the file, in the order of the store, each left-out bias behind its weight (of the
-// book's q, k and v none: its model leaves them out too).
+// book's q, k and v none: its model leaves them out too). Adapters have files of their own.
 std::vector<FileTensor> file_tensors(const ParameterStore& store,
                                      Naming naming = Naming::hugging_face);
 

@@ -1,0 +1,32 @@
+// Low-rank adapters as folders of PEFT (Hugging Face): adapter_config.json and
+// adapter_model.safetensors with "base_model.model.transformer.h.0.attn.c_attn.lora_A.weight" (rank,
+// in) and "...lora_B.weight" (out, rank). Adapters for q, k and v apart are one for c_attn there, of
+// as many times the rank, whose B is zero between the parts; its pattern of rank and alpha keeps the
+// scale, and the metadata of the file tells the parts.
+#pragma once
+
+#include <string>
+
+#include "base/file.h"
+#include "model/gpt.h"
+
+namespace llm {
+
+inline constexpr const char* kAdapterConfigFile = "adapter_config.json";
+inline constexpr const char* kAdapterWeightsFile = "adapter_model.safetensors";
+
+// Writes the adapters of a model and, where `with_score`, the whole output layer of a classifier,
+// which PEFT calls a module to save. base: the folder or name of the model that they are for.
+void write_adapter_folder(const fs::path& directory, const Gpt& model, const std::string& base,
+                          bool with_score);
+
+// What adapters a folder has, for a model like `base`. Throws Error{input} for what this program
+// does not have: DoRA, rank-stabilized scaling, trained biases, adapters in some blocks only, of
+// different ranks or of other layers.
+LoraConfig read_lora_config(const fs::path& directory, const ModelConfig& base);
+// Reads the values of adapters, and of the output layer if the folder has it, into a model with the
+// config that read_lora_config() gave. Throws Error{input}, before any value is changed, naming what
+// is missing, misshapen or does not belong.
+void read_adapter_weights(const fs::path& directory, Gpt& model);
+
+}  // namespace llm
