@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "data/table_reader.h"
+#include "data/labeled_texts.h"
 
 namespace {
 
@@ -60,6 +60,25 @@ void check_written(const Result& result) {
   }
 }
 
+// Labels and texts of a table: what is read has both.
+void check_labeled(std::string_view bytes, llm::Quoting quoting) {
+  llm::LabeledTextOptions options;
+  options.quoting = quoting;
+  options.skip_bad_rows = true;
+  try {
+    const llm::LabeledTexts read =
+        llm::read_labeled_texts(source_of(bytes, size_t{1} << 16), "fuzz", options);
+    check(!read.texts.empty());
+    for (const llm::LabeledText& text : read.texts) {
+      check(!text.label.empty() && !text.text.empty() && text.line > 0);
+    }
+    const llm::LabelSet labels = llm::labels_of(read.texts, "fuzz");
+    for (const llm::LabeledText& text : read.texts) check(labels.find(text.label).has_value());
+    llm::balance_by_sampling_down(read.texts, 1);
+  } catch (const llm::Error&) {
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -76,5 +95,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     check(i == 0 || b.line > at_once.rows[i - 1].line);
   }
   check_written(at_once);
+  check_labeled(bytes, quoting);
   return 0;
 }
