@@ -9,7 +9,7 @@
 namespace llm::test {
 namespace {
 
-std::vector<int64_t> all_of(const Split& split) {
+std::vector<int64_t> all_of(const RowSplit& split) {
   std::vector<int64_t> all = split.train;
   all.insert(all.end(), split.validation.begin(), split.validation.end());
   all.insert(all.end(), split.test.begin(), split.test.end());
@@ -25,7 +25,7 @@ std::vector<int64_t> range(int64_t begin, int64_t end) {
 
 TEST(Split, EveryRowOnce) {
   for (const int64_t rows : {10, 11, 97, 1000, 1494}) {
-    const Split split = split_rows(rows, parse_split("0.7,0.1,0.2"), SplitOrder::shuffled, 42);
+    const RowSplit split = split_rows(rows, parse_split("0.7,0.1,0.2"), SplitOrder::shuffled, 42);
     EXPECT_EQ(all_of(split), range(0, rows));
     EXPECT_EQ(static_cast<int64_t>(split.train.size()), rows * 7 / 10);
     EXPECT_EQ(static_cast<int64_t>(split.validation.size()), rows / 10);
@@ -34,7 +34,7 @@ TEST(Split, EveryRowOnce) {
 
 TEST(Split, IsAFunctionOfTheSeed) {
   const SplitParts parts = parse_split("0.7,0.1,0.2");
-  const Split one = split_rows(500, parts, SplitOrder::shuffled, 1),
+  const RowSplit one = split_rows(500, parts, SplitOrder::shuffled, 1),
               same = split_rows(500, parts, SplitOrder::shuffled, 1),
               other = split_rows(500, parts, SplitOrder::shuffled, 2);
   EXPECT_EQ(one.train, same.train);
@@ -51,7 +51,7 @@ TEST(Split, IsAFunctionOfTheSeed) {
 
 TEST(Split, TheBooksInstructionSplit) {
   for (const char* text : {"935,55,110", "0.85,0.05,0.1"}) {
-    const Split split = split_rows(1100, parse_split(text), SplitOrder::file, 42);
+    const RowSplit split = split_rows(1100, parse_split(text), SplitOrder::file, 42);
     EXPECT_EQ(split.train, range(0, 935)) << text;
     EXPECT_EQ(split.test, range(935, 1045)) << text;
     EXPECT_EQ(split.validation, range(1045, 1100)) << text;
@@ -59,11 +59,11 @@ TEST(Split, TheBooksInstructionSplit) {
 }
 
 TEST(Split, CountsAndTwoParts) {
-  const Split some = split_rows(10, parse_split("4,2,1"), SplitOrder::file, 0);
+  const RowSplit some = split_rows(10, parse_split("4,2,1"), SplitOrder::file, 0);
   EXPECT_EQ(some.train, range(0, 4));
   EXPECT_EQ(some.test, range(4, 5));
   EXPECT_EQ(some.validation, range(5, 7));
-  const Split two = split_rows(7, parse_split("0.9,0.1"), SplitOrder::file, 0);
+  const RowSplit two = split_rows(7, parse_split("0.9,0.1"), SplitOrder::file, 0);
   EXPECT_EQ(two.train, range(0, 6));
   EXPECT_EQ(two.validation, range(6, 7));
   EXPECT_TRUE(two.test.empty());

@@ -98,9 +98,9 @@ SplitOrder split_order_named(const std::string& name) {
   fail_usage("--split-order", fmt::format("\"{}\" is none of shuffled, file", name.substr(0, 100)));
 }
 
-Split split_rows(int64_t rows, const SplitParts& parts, SplitOrder order, uint64_t seed) {
+RowSplit split_rows(int64_t rows, const SplitParts& parts, SplitOrder order, uint64_t seed) {
   LLM_ASSERT(rows >= 0);
-  Split split;
+  RowSplit split;
   const Part train{parts.train, &split.train}, test{parts.test, &split.test},
       validation{parts.validation, &split.validation};
   std::array<Part, 3> in_order = {train, validation, test};

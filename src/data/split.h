@@ -27,7 +27,7 @@ SplitOrder split_order_named(const std::string& name);
 
 // Indices of rows. What each part has is in the order in which it was dealt out: file order or
 // shuffled.
-struct Split {
+struct RowSplit {
   std::vector<int64_t> train, validation, test;
 };
 
@@ -35,6 +35,6 @@ struct Split {
 // part that is not empty: shuffled, the parts are dealt out as train, validation, test; in file
 // order as train, test, validation. Numbers of rows may leave some rows unused, the last ones.
 // Throws Error{usage} at --split where there are too few rows for a part.
-Split split_rows(int64_t rows, const SplitParts& parts, SplitOrder order, uint64_t seed);
+RowSplit split_rows(int64_t rows, const SplitParts& parts, SplitOrder order, uint64_t seed);
 
 }  // namespace llm
