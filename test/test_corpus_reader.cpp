@@ -3,22 +3,13 @@
 #include "base/hash.h"
 #include "base/rng.h"
 #include "data/corpus_reader.h"
+#include "support/byte_source.h"
 #include "support/dataset_files.h"
 #include "support/expect_error.h"
 #include "support/temporary_directory.h"
 
 namespace llm::test {
 namespace {
-
-// Gives at most `step` bytes at a time.
-ByteSource source_of(std::string text, size_t step = 7) {
-  return [text = std::move(text), step, at = size_t{0}](std::span<char> into) mutable {
-    const size_t count = std::min({step, into.size(), text.size() - at});
-    std::copy_n(text.data() + at, count, into.data());
-    at += count;
-    return count;
-  };
-}
 
 std::vector<std::string> documents_of(DocumentReader& reader) {
   std::vector<std::string> documents;

@@ -11,9 +11,6 @@
 namespace llm {
 namespace {
 
-constexpr size_t kReadBytes = size_t{1} << 20;
-constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
-
 std::string lower_extension(const fs::path& path) {
   std::string extension = path.extension().string();
   for (char& c : extension) {
@@ -79,51 +76,6 @@ void list_file(CorpusListing& listing, const std::string& input, CorpusFormat fo
   listing.files.push_back({input, name, format == CorpusFormat::jsonl});
 }
 
-// Control characters that no text has many of; programs, images and tensors do.
-void refuse_binary(std::string_view begin, const std::string& name) {
-  constexpr size_t kLooked = size_t{1} << 16, kMany = 32, kShare = 25;  // one in 25
-  const std::string_view looked = begin.substr(0, kLooked);
-  const auto count = static_cast<size_t>(std::count_if(looked.begin(), looked.end(), [](char c) {
-    return (c >= 0 && c < 7) || (c > 13 && c < 27) || (c > 27 && c < 32);
-  }));
-  if (count < kMany || count * kShare < looked.size()) return;
-  fail_input(name,
-             fmt::format("is a binary file, not text: {} of its first {} bytes are control "
-                         "characters",
-                         with_commas(static_cast<int64_t>(count)),
-                         with_commas(static_cast<int64_t>(looked.size()))),
-             "is it the right file? text is read as UTF-8");
-}
-
-// What a file that is no UTF-8 text looks like at its beginning.
-void refuse_other_formats(std::string_view begin, const std::string& name) {
-  struct Signature {
-    std::string_view bytes;
-    const char *what, *hint;
-  };
-  using namespace std::string_view_literals;
-  static constexpr const char* kUnpack = "unpack it first";
-  static constexpr const char* kConvert = "convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW";
-  static constexpr Signature kSignatures[] = {
-      {"\xFF\xFE"sv, "is UTF-16 text, UTF-8 is read", kConvert},
-      {"\xFE\xFF"sv, "is UTF-16 text, UTF-8 is read", kConvert},
-      {"\x1F\x8B"sv, "is a gzip file, not text", kUnpack},
-      {"\x28\xB5\x2F\xFD"sv, "is a Zstandard file, not text", kUnpack},
-      {"\xFD\x37zXZ\0"sv, "is an xz file, not text", kUnpack},
-      {"BZh91AY&SY"sv, "is a bzip2 file, not text", kUnpack},
-      {"PK\x03\x04"sv, "is a zip file, not text", kUnpack},
-      {"PAR1"sv, "is a Parquet file, not text", "export its text column as JSONL"},
-      {"\x7F\x45LF"sv, "is a program, not text", "is it the right file?"},
-      {"\x89PNG"sv, "is an image, not text", "is it the right file?"},
-      {"\xFF\xD8\xFF"sv, "is an image, not text", "is it the right file?"},
-      {"%PDF-"sv, "is a PDF file, not text", "convert it: pdftotext FILE"},
-  };
-  for (const Signature& signature : kSignatures) {
-    if (begin.starts_with(signature.bytes)) fail_input(name, signature.what, signature.hint);
-  }
-  refuse_binary(begin, name);
-}
-
 class TextReader final : public DocumentReader {
  public:
   TextReader(ByteSource source, std::string name, size_t part_bytes)
@@ -169,16 +121,13 @@ class TextReader final : public DocumentReader {
 class JsonLinesReader final : public DocumentReader {
  public:
   JsonLinesReader(ByteSource source, std::string name, std::string text_key)
-      : source_(std::move(source)), name_(std::move(name)), text_key_(std::move(text_key)) {}
+      : input_(std::move(source), std::move(name)), text_key_(std::move(text_key)) {}
 
   bool next(DocumentPart& part) override {
-    std::string_view line;
-    while (next_line(line)) {
-      if (line_number_ == 1 && line.starts_with(kByteOrderMark)) {
-        line.remove_prefix(kByteOrderMark.size());
-      }
-      if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-      part.text = text_of(line);
+    while (const std::optional<TextLine> line = input_.next_line()) {
+      line_number_ = line->number;
+      if (line->text.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+      part.text = text_of(line->text);
       part.last = true;
       return true;
     }
@@ -186,46 +135,7 @@ class JsonLinesReader final : public DocumentReader {
   }
 
  private:
-  std::string where() const { return fmt::format("{}: line {}", name_, with_commas(line_number_)); }
-
-  // The view holds until the next call.
-  bool next_line(std::string_view& line) {
-    size_t looked_at = begin_, end;
-    while ((end = std::string_view(buffer_.data(), end_).find('\n', looked_at)) ==
-           std::string::npos) {
-      looked_at = end_;
-      if (!read_more(looked_at)) break;
-    }
-    const bool ended = end == std::string::npos;
-    if (ended && begin_ == end_) return false;
-    ++line_number_;
-    const size_t stop = ended ? end_ : end;
-    line = std::string_view(buffer_).substr(begin_, stop - begin_);
-    begin_ = ended ? end_ : stop + 1;
-    return true;
-  }
-
-  // Makes room, moving the unfinished line to the front, and reads. False at the end.
-  bool read_more(size_t& looked_at) {
-    if (end_ == buffer_.size()) {
-      std::copy(buffer_.begin() + static_cast<std::ptrdiff_t>(begin_), buffer_.end(),
-                buffer_.begin());
-      end_ -= begin_;
-      looked_at -= begin_;
-      begin_ = 0;
-      if (2 * end_ >= buffer_.size()) buffer_.resize(std::max(kReadBytes, 2 * buffer_.size()));
-    }
-    if (static_cast<int64_t>(end_ - begin_) > kMaxJsonLineBytes) {
-      ++line_number_;
-      fail_input(where(),
-                 fmt::format("the line is longer than {} bytes", with_commas(kMaxJsonLineBytes)),
-                 "JSONL has one object per line; is this one large JSON value?");
-    }
-    const size_t count = source_(std::span(buffer_).subspan(end_));
-    end_ += count;
-    if (line_number_ == 0) refuse_other_formats({buffer_.data(), end_}, name_);
-    return count > 0;
-  }
+  std::string where() const { return text_place(input_.name(), line_number_); }
 
   Json parse_line(std::string_view line) const {
     try {
@@ -269,10 +179,8 @@ class JsonLinesReader final : public DocumentReader {
     return fmt::format("choose one with --text-key; keys with strings here: {}", keys);
   }
 
-  ByteSource source_;
-  std::string name_, text_key_;
-  std::string buffer_;  // bytes [begin_, end_) are read and not yet used
-  size_t begin_ = 0, end_ = 0;
+  TextInput input_;
+  std::string text_key_;
   int64_t line_number_ = 0;
 };
 

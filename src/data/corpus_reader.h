@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -11,11 +10,9 @@
 #include <vector>
 
 #include "base/file.h"
+#include "data/text_input.h"
 
 namespace llm {
-
-// A line of JSONL is held in memory as a whole; a longer one is refused.
-inline constexpr int64_t kMaxJsonLineBytes = int64_t{1} << 28;
 
 enum class CorpusFormat { by_name, text, jsonl };
 
@@ -37,9 +34,6 @@ struct CorpusListing {
 // Error{input} for what is not there, for .json, and where nothing is found.
 CorpusListing list_corpus_files(const std::vector<std::string>& inputs, CorpusFormat format,
                                 const fs::path& exclude = {});
-
-// Where bytes come from: fills the span as far as it can and returns how many; 0 at the end.
-using ByteSource = std::function<size_t(std::span<char>)>;
 
 // A part of a document. Parts end between characters, as far as the text is UTF-8. Every document
 // has exactly one part with `last`, which may be empty.

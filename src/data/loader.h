@@ -11,12 +11,23 @@
 
 namespace llm {
 
-// B sequences of T tokens; targets are the tokens one later.
+// B sequences of T tokens; targets are the tokens one later. What is below sample_ids is for
+// fine-tuning and empty where it is not used.
 struct Batch {
+  // A target that does not count in the loss, and the label of a row that has none.
+  static constexpr int32_t kIgnored = -100;
+
   int64_t batch = 0, length = 0;
   std::vector<int32_t> tokens;      // (B, T)
   std::vector<int32_t> targets;     // (B, T), -100: ignored
   std::vector<int64_t> sample_ids;  // (B) global sample index
+  // Of rows with several sequences: the position of each token in its sequence, and where in the
+  // B * T tokens the N sequences begin; the last offset is B * T.
+  std::vector<int32_t> positions = {};         // (B, T); empty: 0 ... T - 1 in each row
+  std::vector<int32_t> sequence_offsets = {};  // (N + 1)
+  // Of texts with labels.
+  std::vector<int32_t> labels = {};   // (B), -100: none
+  std::vector<int32_t> lengths = {};  // (B) tokens before the padding, at least 1
 };
 
 // One dataset of a weighted mixture. Weights are relative; they need not add up to 1.

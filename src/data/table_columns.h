@@ -1,0 +1,20 @@
+// Which column of a table holds the labels and which one the texts: see labeled_texts.h.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "data/labeled_texts.h"
+
+namespace llm {
+
+struct TableColumns {
+  bool header = false;
+  size_t label = 0, text = 1;
+  std::string label_name, text_name;  // of the header, or numbers from 1
+};
+
+// Throws Error{input} with the columns that are there where the wanted ones are not.
+TableColumns find_columns(const TableReader& reader, const LabeledTextOptions& options);
+
+}  // namespace llm
