@@ -3,9 +3,11 @@
 #include <algorithm>
 
 #include "data/instructions.h"
+#include "data/synth.h"
 #include "support/byte_source.h"
 #include "support/expect_error.h"
 #include "support/sample_data.h"
+#include "support/temporary_directory.h"
 
 namespace llm::test {
 namespace {
@@ -141,6 +143,18 @@ TEST(ReadConversations, BadRecordsCanBeCounted) {
                [&] { read("[" + good + ",\n{broken,\n" + good + "]", true); });
   expect_error(ErrorKind::input, "f.json: all of its 1 rows are bad; f.json: line 1: neither",
                [] { read("{}", true); });
+}
+
+TEST(ReadConversations, TheInstructionsOfTheSyntheticCorpus) {
+  const TemporaryDirectory folder;
+  SynthOptions options;
+  options.directory = folder.path();
+  options.stories = options.messages = 0;
+  options.instructions = 300;
+  write_synthetic_corpus(options);
+  const Conversations some = read_conversations(folder / "instructions.json");
+  EXPECT_EQ(some.all.size(), 300u);
+  EXPECT_EQ(some.all[7].line, 9);  // a [ and then one per line
 }
 
 TEST(ReadConversations, TheInstructionsOfTheReference) {

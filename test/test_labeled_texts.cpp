@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "data/labeled_texts.h"
+#include "data/synth.h"
 #include "support/byte_source.h"
 #include "support/expect_error.h"
 #include "support/sample_data.h"
@@ -206,6 +207,20 @@ TEST(WriteLabeledTexts, ReadsBackIdentically) {
     EXPECT_EQ(back.texts[i].label, texts[static_cast<size_t>(order[i])].label);
     EXPECT_EQ(back.texts[i].text, texts[static_cast<size_t>(order[i])].text);
   }
+}
+
+TEST(ReadLabeledTexts, TheMessagesOfTheSyntheticCorpus) {
+  const TemporaryDirectory folder;
+  SynthOptions options;
+  options.directory = folder.path();
+  options.stories = options.instructions = 0;
+  options.messages = 400;
+  const SynthSummary summary = write_synthetic_corpus(options);
+  const LabeledTexts read = read_labeled_texts(folder / "messages.tsv", {});
+  EXPECT_EQ(read.texts.size(), 400u);
+  EXPECT_EQ(labels_of(read.texts, "f").names(), (Rows{"ham", "spam"}));
+  EXPECT_EQ(static_cast<int64_t>(balance_by_sampling_down(read.texts, 1).size()),
+            2 * std::min(summary.ham, summary.spam));
 }
 
 std::string hash_of(const std::vector<LabeledText>& texts) {

@@ -35,8 +35,8 @@ TEST(Split, EveryRowOnce) {
 TEST(Split, IsAFunctionOfTheSeed) {
   const SplitParts parts = parse_split("0.7,0.1,0.2");
   const RowSplit one = split_rows(500, parts, SplitOrder::shuffled, 1),
-              same = split_rows(500, parts, SplitOrder::shuffled, 1),
-              other = split_rows(500, parts, SplitOrder::shuffled, 2);
+                 same = split_rows(500, parts, SplitOrder::shuffled, 1),
+                 other = split_rows(500, parts, SplitOrder::shuffled, 2);
   EXPECT_EQ(one.train, same.train);
   EXPECT_EQ(one.test, same.test);
   EXPECT_NE(one.train, other.train);
