@@ -141,9 +141,15 @@ TEST_F(AdapterFolder, RefusesWhatItDoesNotKnow) {
   config.lora = every_layer(false);
   const auto model = make(config, 1);
   const std::pair<const char*, Json> bad[] = {
-      {"peft_type", "IA3"},      {"use_dora", true},         {"use_rslora", true},
-      {"bias", "all"},           {"r", 0},                   {"lora_alpha", -1},
-      {"lora_dropout", 2},       {"layers_to_transform", 1}, {"rank_pattern", {{"c_fc", 8}}},
+      {"peft_type", "IA3"},
+      {"use_dora", true},
+      {"use_rslora", true},
+      {"bias", "all"},
+      {"r", 0},
+      {"lora_alpha", -1},
+      {"lora_dropout", 2},
+      {"layers_to_transform", 1},
+      {"rank_pattern", {{"c_fc", 8}}},
       {"alpha_pattern", {{"c_fc", 8}}},
   };
   for (const auto& [key, value] : bad) {

@@ -24,7 +24,9 @@ TEST(Windows, EveryTokenButTheFirstIsPredictedOnce) {
           ASSERT_GE(window.first, window.begin + 1) << "a target without a predecessor";
           // What the model reads.
           ASSERT_LE(window.end - 1 - window.begin, context);
-          if (stride < context) ASSERT_LE(window.end - window.begin, context);
+          if (stride < context) {
+            ASSERT_LE(window.end - window.begin, context);
+          }
           next = window.end;
         }
         ASSERT_EQ(next, std::max<int64_t>(1, tokens)) << context << " " << stride << " " << tokens;

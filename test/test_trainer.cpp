@@ -23,6 +23,9 @@ using test::without_times;
 class Disturbed : public Objective {
  public:
   const char* name() const override { return "disturbed"; }
+  double count(const Batch& batch, const BatchBuffers& buffers) const override {
+    return plain_.count(batch, buffers);
+  }
   void accumulate(Tensor loss, Gpt& model, ActivationArena& arena, const DeviceBatch& batch,
                   Tensor inverse_targets, uint64_t seed) override {
     plain_.accumulate(loss, model, arena, batch, inverse_targets, seed);

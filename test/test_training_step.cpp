@@ -36,6 +36,9 @@ class Poisoned : public Objective {
   }
   void set(float value) { backend_.copy_to_device(poison(), &value); }
   const char* name() const override { return "poisoned"; }
+  double count(const Batch& batch, const BatchBuffers& buffers) const override {
+    return plain_.count(batch, buffers);
+  }
   void accumulate(Tensor loss, Gpt& model, ActivationArena& arena, const DeviceBatch& batch,
                   Tensor inverse_targets, uint64_t seed) override {
     plain_.accumulate(loss, model, arena, batch, inverse_targets, seed);

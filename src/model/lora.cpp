@@ -51,8 +51,7 @@ void merge_adapters(const Gpt& adapted, Gpt& plain) {
     LLM_ASSERT(source >= 0, "{} is only in one of the models", parameter.name);
     std::vector<float> values = values_of(from, source);
     if (parameter.name.ends_with(kWeight)) {
-      const std::string layer =
-          parameter.name.substr(0, parameter.name.size() - kWeight.size());
+      const std::string layer = parameter.name.substr(0, parameter.name.size() - kWeight.size());
       const int a = from.find(layer + ".lora_A"), b = from.find(layer + ".lora_B");
       if (a >= 0) {
         const int64_t rank = from.parameters()[static_cast<size_t>(a)].shape[0];

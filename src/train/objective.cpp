@@ -6,22 +6,9 @@
 
 namespace llm {
 
-BatchBuffers::BatchBuffers(Backend& backend, int64_t batch, int64_t length) : backend_(backend) {
-  const int64_t tokens = batch * length;
-  memory_ = backend.allocate(batch * 8 + tokens * 4 * 2, "batch");
-  auto* at = static_cast<std::byte*>(memory_->data());
-  device_.input.sample_ids = Tensor(at, DType::i64, {batch});
-  device_.input.tokens = Tensor(at + batch * 8, DType::i32, {batch, length});
-  device_.targets = Tensor(at + batch * 8 + tokens * 4, DType::i32, {tokens});
-}
-
-const DeviceBatch& BatchBuffers::upload(const Batch& batch) {
-  LLM_ASSERT(batch.batch == device_.input.tokens.dim(0) &&
-             batch.length == device_.input.tokens.dim(1));
-  backend_.copy_to_device(device_.input.tokens, batch.tokens.data());
-  backend_.copy_to_device(device_.targets, batch.targets.data());
-  backend_.copy_to_device(device_.input.sample_ids, batch.sample_ids.data());
-  return device_;
+double NextToken::count(const Batch& batch, const BatchBuffers&) const {
+  return static_cast<double>(std::count_if(batch.targets.begin(), batch.targets.end(),
+                                           [](int32_t target) { return target >= 0; }));
 }
 
 int64_t NextToken::rows_at_once(const Gpt& model, int64_t rows) const {
@@ -40,8 +27,7 @@ int64_t NextToken::rows_at_once(const Gpt& model, int64_t rows) const {
 }
 
 void NextToken::accumulate(Tensor loss, Gpt& model, ActivationArena& arena,
-                           const DeviceBatch& batch, Tensor inverse_targets,
-                           uint64_t dropout_seed) {
+                           const DeviceBatch& batch, Tensor inverse_count, uint64_t dropout_seed) {
   const ArenaScope scope(arena);
   Backend& backend = model.backend();
   const int64_t rows = batch.targets.size(), C = model.config().channels;
@@ -59,8 +45,8 @@ void NextToken::accumulate(Tensor loss, Gpt& model, ActivationArena& arena,
       model.head_forward(some_logits, some_hidden);
       backend.cross_entropy_forward_backward(some_losses, some_logits,
                                              batch.targets.slice(0, begin, count),
-                                             model.config().vocab_size, inverse_targets);
-      backend.accumulate_sum(loss, some_losses, inverse_targets);
+                                             model.config().vocab_size, inverse_count);
+      backend.accumulate_sum(loss, some_losses, inverse_count);
       model.head_backward(dhidden.slice(0, begin, count), some_logits, some_hidden);
     }
   }

@@ -13,13 +13,13 @@ constexpr int64_t kScalars = 14;
 }  // namespace
 
 TrainingStep::TrainingStep(Backend& backend, Comm& comm, Gpt& model, Objective& objective,
-                           ActivationArena& arena, int64_t batch, int64_t length)
+                           ActivationArena& arena, const BatchShape& shape)
     : backend_(backend),
       comm_(comm),
       model_(model),
       objective_(objective),
       arena_(arena),
-      buffers_(backend, batch, length),
+      buffers_(backend, shape),
       memory_(backend.allocate(kScalars * kScalarBytes, "scalars")) {
   int64_t next = 0;
   const auto scalar = [&](DType dtype) {
@@ -32,7 +32,7 @@ TrainingStep::TrainingStep(Backend& backend, Comm& comm, Gpt& model, Objective& 
   updates_ = scalar(DType::i32);
   squared_norm_ = scalar(DType::f32);
   loss_limit_ = scalar(DType::f32);
-  inverse_targets_ = scalar(DType::f32);
+  inverse_count_ = scalar(DType::f32);
   for (Slot& slot : slots_) {
     slot.state.learning_rate = scalar(DType::f32);
     slot.state.gradient_norm = scalar(DType::f32);
@@ -43,23 +43,19 @@ TrainingStep::TrainingStep(Backend& backend, Comm& comm, Gpt& model, Objective& 
   }
 }
 
-float TrainingStep::inverse_target_count(std::span<const Batch> batches) {
-  int64_t targets = 0;
-  for (const Batch& batch : batches) {
-    targets += std::count_if(batch.targets.begin(), batch.targets.end(),
-                             [](int32_t target) { return target >= 0; });
-  }
-  if (!comm_.alone()) targets = comm_.all_reduce(targets, Reduce::sum);
-  return targets > 0 ? static_cast<float>(1.0 / static_cast<double>(targets)) : 0.0f;
+float TrainingStep::inverse_count(std::span<const Batch> batches) {
+  double count = 0;
+  for (const Batch& batch : batches) count += objective_.count(batch, buffers_);
+  if (!comm_.alone()) count = comm_.all_reduce(count, Reduce::sum);
+  return count > 0 ? static_cast<float>(1.0 / count) : 0.0f;
 }
 
 void TrainingStep::run_micro_batch(const Slot& slot, uint64_t dropout_seed) {
-  objective_.accumulate(slot.loss, model_, arena_, buffers_.device(), inverse_targets_,
-                        dropout_seed);
+  objective_.accumulate(slot.loss, model_, arena_, buffers_.device(), inverse_count_, dropout_seed);
 }
 
 void TrainingStep::warm_up(const Batch& batch, uint64_t dropout_seed) {
-  backend_.fill(inverse_targets_, inverse_target_count(std::span(&batch, 1)));
+  backend_.fill(inverse_count_, inverse_count(std::span(&batch, 1)));
   buffers_.upload(batch);
   run_micro_batch(slots_[0], dropout_seed);
   const ArenaScope scope(arena_);
@@ -71,11 +67,11 @@ void TrainingStep::warm_up(const Batch& batch, uint64_t dropout_seed) {
 void TrainingStep::accumulate(Slot& slot, const StepRequest& request,
                               std::span<const Batch> batches) {
   ParameterStore& store = model_.parameters();
-  backend_.fill(inverse_targets_, inverse_target_count(batches));
+  backend_.fill(inverse_count_, inverse_count(batches));
   for (size_t i = 0; i < batches.size(); ++i) {
     buffers_.upload(batches[i]);
-    if (slot.micro_batch) {
-      backend_.replay(*slot.micro_batch);
+    if (const CapturedWork* recorded = recording(slot, request, batches[i].length)) {
+      backend_.replay(*recorded);
       continue;
     }
     // While the last micro-batch runs, each layer's gradients are complete when it is done with it.
@@ -101,25 +97,31 @@ void TrainingStep::update(const Slot& slot, const StepRequest& request) {
                         request.adamw);
 }
 
-// The first step of a slot runs op by op, so that whatever devices do on the first use of an op is
-// done; from then on it is repeated from a recording, where the device gains by that. Collectives
-// are not recorded.
-void TrainingStep::capture(Slot& slot, const StepRequest& request) {
-  if (!comm_.alone() || !slot.done || slot.micro_batch) return;
+// The first step of a slot, and the first micro-batch of each length in it, run op by op, so that
+// whatever devices do on the first use of an op is done; from then on they are repeated from a
+// recording, where the device gains by that. Collectives are not recorded.
+bool TrainingStep::may_record(const Slot& slot) const { return comm_.alone() && slot.done; }
+
+const CapturedWork* TrainingStep::recording(Slot& slot, const StepRequest& request,
+                                            int64_t length) {
+  const bool first = slot.ran.insert(length).second;
+  if (first || !may_record(slot)) return nullptr;
+  const auto found = slot.micro_batches.find(length);
+  if (found != slot.micro_batches.end()) return found->second.get();
   const int64_t mark = arena_.mark();
-  slot.micro_batch = backend_.capture([&] { run_micro_batch(slot, request.dropout_seed); });
-  if (slot.micro_batch) slot.update = backend_.capture([&] { update(slot, request); });
+  auto recorded = backend_.capture([&] { run_micro_batch(slot, request.dropout_seed); });
   LLM_ASSERT(arena_.mark() == mark);
+  if (!recorded) return nullptr;
+  return (slot.micro_batches[length] = std::move(recorded)).get();
 }
 
 void TrainingStep::enqueue(const StepRequest& request, std::span<const Batch> micro_batches) {
   Slot& slot = slots_[request.step % 2];
-  if (slot.done && !slot.request.same_numbers(request)) {
-    slot.micro_batch = nullptr;
-    slot.update = nullptr;
-  }
+  if (slot.done && !slot.request.same_numbers(request)) forget(slot);
   slot.request = request;
-  capture(slot, request);
+  if (may_record(slot) && !slot.update) {
+    slot.update = backend_.capture([&] { update(slot, request); });
+  }
   model_.parameters().zero_gradients();
   backend_.fill(slot.loss, 0);
   backend_.fill(squared_norm_, 0);
@@ -136,10 +138,12 @@ void TrainingStep::enqueue(const StepRequest& request, std::span<const Batch> mi
 }
 
 void TrainingStep::forget_recordings() {
-  for (Slot& slot : slots_) {
-    slot.micro_batch = nullptr;
-    slot.update = nullptr;
-  }
+  for (Slot& slot : slots_) forget(slot);
+}
+
+void TrainingStep::forget(Slot& slot) {
+  slot.micro_batches.clear();
+  slot.update = nullptr;
 }
 
 StepResult TrainingStep::read(int64_t step) {

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <set>
 #include <span>
 
 #include "backend/backend.h"
@@ -31,7 +33,7 @@ struct StepRequest {
 };
 
 struct StepResult {
-  float loss = 0;  // mean over all targets of the step that are not ignored
+  float loss = 0;  // mean over the targets of the step, see Objective::count
   float norm = 0;  // of the gradient, before clipping
   bool applied = false;
 };
@@ -39,7 +41,7 @@ struct StepResult {
 class TrainingStep {
  public:
   TrainingStep(Backend& backend, Comm& comm, Gpt& model, Objective& objective,
-               ActivationArena& arena, int64_t batch, int64_t length);
+               ActivationArena& arena, const BatchShape& shape);
 
   // Runs forward and backward pass on a batch and forgets the result.
   void warm_up(const Batch& batch, uint64_t dropout_seed);
@@ -64,13 +66,18 @@ class TrainingStep {
     Tensor loss;
     std::unique_ptr<Event> done;  // of the last step in it; null before the first
     StepRequest request;          // of the last step in it
-    std::unique_ptr<CapturedWork> micro_batch, update;
+    // Of micro-batches by the length of their rows, and of the update.
+    std::map<int64_t, std::unique_ptr<CapturedWork>> micro_batches;
+    std::unique_ptr<CapturedWork> update;
+    std::set<int64_t> ran;  // lengths of rows that were run op by op in it
   };
+  static void forget(Slot& slot);
   void run_micro_batch(const Slot& slot, uint64_t dropout_seed);
   void accumulate(Slot& slot, const StepRequest& request, std::span<const Batch> batches);
   void update(const Slot& slot, const StepRequest& request);
-  void capture(Slot& slot, const StepRequest& request);
-  float inverse_target_count(std::span<const Batch> batches);
+  bool may_record(const Slot& slot) const;
+  const CapturedWork* recording(Slot& slot, const StepRequest& request, int64_t length);
+  float inverse_count(std::span<const Batch> batches);
 
   Backend& backend_;
   Comm& comm_;
@@ -80,7 +87,7 @@ class TrainingStep {
   BatchBuffers buffers_;
   std::unique_ptr<DeviceMemory> memory_;
   Slot slots_[2];  // the results of a step stay while the next one is queued
-  Tensor updates_, squared_norm_, loss_limit_, inverse_targets_;
+  Tensor updates_, squared_norm_, loss_limit_, inverse_count_;
 };
 
 }  // namespace llm

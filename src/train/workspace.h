@@ -27,7 +27,7 @@ struct Workspace {
         model(backend, options.model,
               StoreOptions{.training = true, .dtype = options.compute_dtype()}),
         arena(backend, activation_bytes),
-        step(backend, comm, model, objective, arena, batch, length) {
+        step(backend, comm, model, objective, arena, BatchShape{batch, length}) {
     model.set_recompute(options.recompute);
   }
   Workspace(const Workspace&) = delete;

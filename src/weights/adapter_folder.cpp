@@ -258,8 +258,9 @@ void read_adapter_weights(const fs::path& directory, Gpt& model) {
     const TensorInfo* tensor = file.find(name);
     if (tensor == nullptr) fail_input(where, fmt::format("tensor \"{}\" is missing", name));
     if (!std::equal(shape.begin(), shape.end(), tensor->shape.begin(), tensor->shape.end())) {
-      fail_input(where, fmt::format("tensor \"{}\" has shape ({}), the model's is ({})", name,
-                                    fmt::join(tensor->shape, ", "), fmt::join(shape, ", ")),
+      fail_input(where,
+                 fmt::format("tensor \"{}\" has shape ({}), the model's is ({})", name,
+                             fmt::join(tensor->shape, ", "), fmt::join(shape, ", ")),
                  "are the adapters for another model?");
     }
     std::vector<float> result(static_cast<size_t>(tensor->elements()));
@@ -280,8 +281,8 @@ void read_adapter_weights(const fs::path& directory, Gpt& model) {
     values.emplace_back(index, std::move(tensor));
   });
   if (const int score = store.find("score.weight"); score >= 0 && file.find(kScoreInFile)) {
-    values.emplace_back(
-        score, read(kScoreInFile, store.parameters()[static_cast<size_t>(score)].shape));
+    values.emplace_back(score,
+                        read(kScoreInFile, store.parameters()[static_cast<size_t>(score)].shape));
   }
   for (const TensorInfo& tensor : file.tensors()) {
     if (known.contains(tensor.name)) continue;

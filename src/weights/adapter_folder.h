@@ -1,8 +1,8 @@
 // Low-rank adapters as folders of PEFT (Hugging Face): adapter_config.json and
-// adapter_model.safetensors with "base_model.model.transformer.h.0.attn.c_attn.lora_A.weight" (rank,
-// in) and "...lora_B.weight" (out, rank). Adapters for q, k and v apart are one for c_attn there, of
-// as many times the rank, whose B is zero between the parts; its pattern of rank and alpha keeps the
-// scale, and the metadata of the file tells the parts.
+// adapter_model.safetensors with "base_model.model.transformer.h.0.attn.c_attn.lora_A.weight"
+// (rank, in) and "...lora_B.weight" (out, rank). Adapters for q, k and v apart are one for c_attn
+// there, of as many times the rank, whose B is zero between the parts; its pattern of rank and
+// alpha keeps the scale, and the metadata of the file tells the parts.
 #pragma once
 
 #include <string>
@@ -25,8 +25,8 @@ void write_adapter_folder(const fs::path& directory, const Gpt& model, const std
 // different ranks or of other layers.
 LoraConfig read_lora_config(const fs::path& directory, const ModelConfig& base);
 // Reads the values of adapters, and of the output layer if the folder has it, into a model with the
-// config that read_lora_config() gave. Throws Error{input}, before any value is changed, naming what
-// is missing, misshapen or does not belong.
+// config that read_lora_config() gave. Throws Error{input}, before any value is changed, naming
+// what is missing, misshapen or does not belong.
 void read_adapter_weights(const fs::path& directory, Gpt& model);
 
 }  // namespace llm
