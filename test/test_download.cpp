@@ -188,6 +188,92 @@ TEST_F(DownloadTest, WithoutHashesTheFormIsChecked) {
   EXPECT_FALSE(fs::exists(folder_ / "model.safetensors"));
 }
 
+// A server that tells sizes only, and the safetensors that it has.
+class WithoutHashes : public DownloadTest {
+ protected:
+  void SetUp() override {
+    DownloadTest::SetUp();
+    server_.set_file("model.safetensors",
+                     {.bytes = read_text_file(fs::path(LLM_SOURCE_DIR) /
+                                              "test/golden/tiny_gpt2/model.safetensors")});
+    server_.change_replies([](const ServedRequest&, ServedReply& reply) {
+      if (reply.status == 200) reply.headers.clear();
+    });
+  }
+  // As many other bytes.
+  void change(const std::string& name) {
+    std::string bytes = read_text_file(folder_ / name);
+    bytes[bytes.size() / 2] ^= 1;
+    std::ofstream(folder_ / name) << bytes;
+  }
+};
+
+TEST_F(WithoutHashes, WhatCameIsKnownByOurOwn) {
+  const DownloadSummary first = download();
+  EXPECT_EQ(first.fetched_files, 3);
+  EXPECT_EQ(first.files_without_hash, 3);
+  expect_whole();
+  EXPECT_EQ(download().fetched_files, 0);
+  change("model.safetensors");
+  EXPECT_EQ(download().fetched_files, 1) << "its size is right, its bytes are not";
+  expect_whole();
+}
+
+TEST_F(WithoutHashes, AnInterruptedDownloadKnowsWhatCame) {
+  for (int failing = 1; failing <= 20; ++failing) {
+    set_file_hook([failing](int64_t number, FileOperation, const fs::path& path) {
+      if (number == failing) fail_disk(path.string(), "write", ENOSPC);
+    });
+    try {
+      download();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::disk) << error.what();
+    }
+    set_file_hook({});
+    int64_t there = 0;
+    for (const char* name : {"config.json", "tokenizer.json", "model.safetensors"}) {
+      there += fs::exists(folder_ / name) ? 1 : 0;
+    }
+    EXPECT_EQ(download().fetched_files, 3 - there) << failing;
+    expect_whole();
+    fs::remove_all(folder_);
+  }
+}
+
+TEST_F(WithoutHashes, ARecordWithoutOurHashProvesNothing) {
+  download();
+  Json record = read_json_file(folder_ / "download.json");
+  for (auto& [name, file] : record["files"].items()) file.erase("received_sha256");
+  std::ofstream(folder_ / "download.json") << record.dump();
+  EXPECT_EQ(download().fetched_files, 3);
+  EXPECT_EQ(download().fetched_files, 0);
+}
+
+TEST_F(DownloadTest, AFolderOfOthersIsNotAdopted) {
+  download();
+  fs::remove(folder_ / "download.json");  // every byte is right, but who put it there?
+  expect_error(ErrorKind::usage, "no download.json says", [&] { download(); });
+  EXPECT_FALSE(fs::exists(folder_ / "download.json"));
+  EXPECT_FALSE(fs::exists(folder_ / ".lock"));
+  DownloadOptions forcing = options();
+  forcing.force = true;
+  EXPECT_EQ(download_model(forcing).fetched_files, 0) << "what is right by its hash may stay";
+  EXPECT_EQ(download().fetched_files, 0);
+}
+
+TEST_F(DownloadTest, AModelIsNotMixedWithAnother) {
+  fs::create_directories(folder_);
+  std::ofstream(folder_ / "notes.txt") << "not of a model";
+  download();
+  fs::remove_all(folder_);
+  for (const char* name : {"pytorch_model.bin", "vocab.json", "model-00001-of-00002.safetensors"}) {
+    fs::create_directories(folder_);
+    std::ofstream(folder_ / name) << "of another model";
+    expect_error(ErrorKind::usage, std::string("has ") + name, [&] { download(); });
+    fs::remove_all(folder_);
+  }
+}
+
 TEST_F(DownloadTest, Shards) {
   const std::vector<std::string> shards = {"model-00001-of-00002.safetensors",
                                            "model-00002-of-00002.safetensors"};
