@@ -1,11 +1,10 @@
 // download.json: written, read, and what it says of files that have no hash.
-#include "weights/download_record.h"
-
 #include <gtest/gtest.h>
 
 #include <fstream>
 
 #include "support/temporary_directory.h"
+#include "weights/download_record.h"
 
 namespace llm {
 namespace {

@@ -56,6 +56,22 @@ TEST_F(GenerateCommand, PrintsThePromptAndItsContinuation) {
   EXPECT_GT(json["decode_tokens_per_second"].get<double>(), 0);
 }
 
+TEST_F(GenerateCommand, AnotherTokenizerThanTheModelsIsAWarning) {
+  const auto warned = [&](const std::string& tokenizer) {
+    const ProcessResult result = generate({"-p", "ab", "-n", "1", "--tokenizer", tokenizer});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return result.err.find("warning: --tokenizer differs from the tokenizer in " +
+                           model_.string()) != std::string::npos;
+  };
+  EXPECT_FALSE(warned("bytes")) << "the model's own by another way";
+  make_char_tokenizer("abcdefgh")->save(directory_ / "chars");
+  EXPECT_TRUE(warned(directory_ / "chars"));
+  std::ofstream(model_ / "tokenizer.json") << "damaged";
+  EXPECT_FALSE(warned(directory_ / "chars")) << "one that cannot be read is there to be replaced";
+  fs::remove(model_ / "tokenizer.json");
+  EXPECT_FALSE(warned(directory_ / "chars"));
+}
+
 TEST_F(GenerateCommand, WeightsMayBeBf16) {
   const auto ids = [&](const std::string& dtype) {
     const ProcessResult result =

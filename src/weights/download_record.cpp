@@ -62,8 +62,8 @@ std::string DownloadRecord::received(const RemoteFile& file) const {
   const RemoteFile& then = found->second.remote;
   // A server that tells nothing of a file may have another by now.
   const bool tells = file.size >= 0 || !file.etag.empty();
-  const bool same = then.hash_kind == HashKind::none && then.size == file.size &&
-                    then.etag == file.etag;
+  const bool same =
+      then.hash_kind == HashKind::none && then.size == file.size && then.etag == file.etag;
   return tells && same ? found->second.received : "";
 }
 
