@@ -9,6 +9,8 @@
 #include "support/small_model.h"
 #include "support/subprocess.h"
 #include "support/temporary_directory.h"
+#include "support/terminal.h"
+#include "text/unicode.h"
 #include "weights/model_folder.h"
 
 namespace llm {
@@ -104,6 +106,30 @@ TEST_F(GenerateCommand, TheSameTextFromEveryWayToGiveThePrompt) {
   EXPECT_EQ(with({"--prompt-file", (directory_ / "prompt.txt").string()}), text);
   EXPECT_EQ(with({"--prompt-file", "-"}, "some prompt"), text);
   EXPECT_EQ(with({"-p", "some prompt", "--no-echo"}), text.substr(11));
+}
+
+// The bytes of random weights are hardly ever UTF-8, and many are control characters.
+TEST_F(GenerateCommand, TheTextIsUtf8WhateverTheModelWrites) {
+  const ProcessResult result =
+      generate({"-p", "a\x1b[2Jb", "-n", "150", "--temperature", "1", "--context-overflow", "slide",
+                "--ignore-end-of-text", "--no-echo", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(valid_utf8_prefix(result.out), result.out.size());
+  const Json json = last_line(result.out);
+  const std::string text = json["text"];
+  EXPECT_NE(text.find("\xEF\xBF\xBD"), std::string::npos) << "nothing was replaced";
+  EXPECT_TRUE(result.out.starts_with(text + "\n")) << "two forms of one text";
+  EXPECT_EQ(json["ids"].size(), 150u);
+}
+
+TEST_F(GenerateCommand, NothingThatSteersATerminalGoesToIt) {
+  test::Terminal terminal({"generate", model_.string(), "-p", "a\x1b[2Jb", "-n", "150",
+                           "--temperature", "1", "--context-overflow", "slide"});
+  EXPECT_EQ(terminal.wait_for_end(), 0);
+  EXPECT_TRUE(terminal.shown().starts_with("a[2Jb")) << terminal.shown();
+  for (const unsigned char c : terminal.shown()) {
+    EXPECT_TRUE((c >= 0x20 && c != 0x7F) || c == '\n' || c == '\t' || c == '\r') << int{c};
+  }
 }
 
 TEST_F(GenerateCommand, SeveralSamplesComeOneBehindTheOther) {

@@ -18,6 +18,7 @@
 #include "cli/model_arguments.h"
 #include "cli/output.h"
 #include "infer/chat.h"
+#include "infer/text_stream.h"
 
 namespace llm {
 namespace {
@@ -231,16 +232,19 @@ class Conversation {
 
   ChatSession::TextSink stream() {
     InterruptCatcher::forget();
-    at_line_start_ = true;
+    at_line_start_ = silent_ = true;
     return [this](std::string_view text) {
-      print(text);
-      at_line_start_ = text.ends_with('\n');
+      const std::string shown = shown_text(text, terminal_);
+      if (shown.empty()) return;
+      print(shown);
+      at_line_start_ = shown.ends_with('\n');
+      silent_ = false;
     };
   }
 
   // What follows the text of an answer.
   void show(const ChatTurn& turn) {
-    if (!at_line_start_ || turn.answer.text.empty()) print("\n");
+    if (!at_line_start_ || silent_) print("\n");
     answers_.push_back(turn_json(turn));
     switch (turn.answer.reason) {
       case FinishReason::interrupted:
@@ -261,9 +265,11 @@ class Conversation {
 
   ChatSession& session_;
   bool interactive_;
+  const bool terminal_ = isatty(STDOUT_FILENO) == 1;
   LineReader reader_;
   std::string message_;
-  bool unfinished_ = false, interrupted_ = false, at_line_start_ = true;
+  bool unfinished_ = false, interrupted_ = false;
+  bool at_line_start_ = true, silent_ = true;  // of the answer: silent while nothing was shown
   std::vector<Json> answers_;
 };
 
