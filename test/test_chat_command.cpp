@@ -155,6 +155,38 @@ TEST_F(ChatCommand, MistakesInAPipeNameTheirLine) {
   }
 }
 
+TEST_F(ChatCommand, AMistakeInAPipeLosesNoAnswer) {
+  const ProcessResult result = chat("Hi\nYou\n/frob\nnever\n", {"-n", "4", "--json"});
+  EXPECT_EQ(result.exit_code, 3);
+  EXPECT_NE(result.err.find("line 3: /frob"), std::string::npos) << result.err;
+  const std::vector<std::string> lines = lines_of(result.out);
+  ASSERT_GE(lines.size(), 3u);
+  EXPECT_EQ(parse_json(lines.back(), "last")["answers"], 2);
+  EXPECT_EQ(parse_json(lines.end()[-2], "second")["message"], "You");
+  EXPECT_EQ(parse_json(lines.end()[-3], "first")["message"], "Hi");
+}
+
+TEST_F(ChatCommand, APipeIsToldOfForgottenTurns) {
+  const std::string message(150, 'x');
+  const ProcessResult result = chat(message + "\n" + message + "\n", {"-n", "4"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.err.find("the first turn of the conversation is forgotten"), std::string::npos)
+      << result.err;
+}
+
+TEST_F(ChatCommand, ATemplateThatTheTokenizerCannotExpressIsRefusedAtOnce) {
+  const fs::path letters = directory_ / "letters";
+  write_model(letters, 64, *make_char_tokenizer("Helo Wrdi"));
+  ProcessOptions options;
+  options.input = "Hello\n";
+  const ProcessResult result =
+      run_llm({"chat", letters.string(), "--template", "alpaca", "-n", "4"}, options);
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_NE(result.err.find("template alpaca: character U+0042 'B'"), std::string::npos)
+      << result.err;
+  EXPECT_EQ(result.err.find("message"), std::string::npos) << result.err;
+}
+
 constexpr const char* kControlC = "\x03";
 constexpr const char* kControlD = "\x04";
 

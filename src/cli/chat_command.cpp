@@ -142,7 +142,11 @@ class Conversation {
     if (interactive_) notice("");
   }
 
-  const std::vector<Json>& answers() const { return answers_; }
+  // An answer that an error has cut short is not among them, but its line is ended.
+  const std::vector<Json>& finished_answers() {
+    if (!std::exchange(at_line_start_, true)) print("\n");
+    return answers_;
+  }
 
  private:
   void show_prompt() {
@@ -225,8 +229,10 @@ class Conversation {
     const ChatTurn& turn = session_.ask(message, stream());
     show(turn);
     if (session_.forgotten() > forgotten) {
-      notice(fmt::format("(the context is full: the first {} of the conversation are forgotten)",
-                         counted(static_cast<int64_t>(session_.forgotten()), "turn")));
+      const auto count = static_cast<int64_t>(session_.forgotten());
+      const std::string turns = count == 1 ? "turn" : with_commas(count) + " turns";
+      log_info(fmt::format("(the context is full: the first {} of the conversation {} forgotten)",
+                           turns, count == 1 ? "is" : "are"));
     }
   }
 
@@ -244,7 +250,7 @@ class Conversation {
 
   // What follows the text of an answer.
   void show(const ChatTurn& turn) {
-    if (!at_line_start_ || silent_) print("\n");
+    if (!std::exchange(at_line_start_, true) || silent_) print("\n");
     answers_.push_back(turn_json(turn));
     switch (turn.answer.reason) {
       case FinishReason::interrupted:
@@ -298,6 +304,7 @@ void chat(Arguments arguments) {
   const std::unique_ptr<Gpt> model = load_weights(opened);
   Engine engine(*model, *opened.tokenizer);
   ChatSession session(engine, *opened.tokenizer, opened.config.context, options);
+  session.check_options();
 
   const bool interactive = isatty(STDIN_FILENO) == 1;
   std::optional<InterruptCatcher> catcher;
@@ -307,8 +314,13 @@ void chat(Arguments arguments) {
                          chat_template_name(options.format), with_commas(opened.config.context)));
   }
   Conversation conversation(session, interactive);
-  conversation.run();
-  if (arguments.json) print_figures(conversation.answers(), session.figures());
+  try {
+    conversation.run();
+  } catch (const Error&) {  // what was answered before it is not lost
+    if (arguments.json) print_figures(conversation.finished_answers(), session.figures());
+    throw;
+  }
+  if (arguments.json) print_figures(conversation.finished_answers(), session.figures());
 }
 
 }  // namespace
