@@ -58,7 +58,7 @@ TEST_F(ConvertCommand, OutAndInAgainInEveryFormat) {
   EXPECT_EQ(hugging_face["weights"], path("hf/model.safetensors"));
   EXPECT_TRUE(weights(path("hf")) == weights(model));
   figures({"export", model, "-o", path("book"), "--format", "book"});
-  figures({"import", path("book/model.pth"), "-o", path("from-book"), "--heads", "3"});
+  figures({"import", path("book/model.pth"), "-o", path("from-book")});
   EXPECT_TRUE(weights(path("from-book")) == weights(model));
   figures({"export", model, "-o", path("llmc"), "--format", "llm.c", "--dtype", "bf16"});
   const Json back = figures({"import", path("llmc"), "-o", path("from-llmc")});
@@ -69,6 +69,18 @@ TEST_F(ConvertCommand, OutAndInAgainInEveryFormat) {
     EXPECT_EQ(llm({"generate", path(folder), "-p", "ab", "-n", "3"}).exit_code, 0) << folder;
   }
   EXPECT_EQ(read_model_config(path("from-llmc")).eos_token_id, 256);
+}
+
+TEST_F(ConvertCommand, AStateDictHasItsConfigBesideIt) {
+  figures({"export", model_.string(), "-o", path("book"), "--format", "book"});
+  EXPECT_EQ(read_json_file(path("book/config.json")), read_json_file(model_ / "config.json"));
+  EXPECT_EQ(figures({"inspect", path("book")})["config"]["n_head"], 3);
+  figures({"import", path("book"), "-o", path("again")});
+  EXPECT_TRUE(weights(path("again")) == weights(model_));
+  EXPECT_EQ(read_json_file(path("again/config.json")), read_json_file(model_ / "config.json"));
+  expect_exit(2, "--heads", {"import", path("book"), "-o", path("x"), "--heads", "5"});
+  fs::remove(directory_ / "book/config.json");
+  expect_exit(2, "--heads", {"import", path("book"), "-o", path("x")});
 }
 
 TEST_F(ConvertCommand, ShardedFoldersAreUsedAsTheyAre) {

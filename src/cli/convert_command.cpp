@@ -80,7 +80,7 @@ void convert(const Arguments& arguments, const ModelSource& source, ModelConfig 
   if (arguments.dtype != "keep") target.dtype = parse_file_dtype(arguments.dtype);
   const auto tokenizer = tokenizer_for(arguments, source.folder);
   target.tokenizer = tokenizer.get();
-  const bool told = source.config && source.naming == Naming::hugging_face;  // by a config.json
+  const bool told = source.config && source.naming != Naming::llm_c;  // by a config.json
   const bool other = !arguments.tokenizer.empty();  // than the config was made for
   if (tokenizer != nullptr && (!told || other) && tokenizer->end_of_text()) {
     config.bos_token_id = config.eos_token_id = *tokenizer->end_of_text();
@@ -147,8 +147,10 @@ void add_import_command(CLI::App& app) {
       ->required();
   add_common_options(*command, *arguments);
   command
-      ->add_option("--heads", arguments->heads,
-                   "attention heads, where the file does not tell (a state dict does not)")
+      ->add_option(
+          "--heads", arguments->heads,
+          "attention heads, where neither the file nor a config.json beside it tells (a state "
+          "dict does not)")
       ->check(CLI::Range(1, 1 << 20))
       ->type_name("N");
   command->add_option("--config", arguments->config, "config.json that describes the model")
@@ -175,7 +177,8 @@ void add_export_command(CLI::App& app) {
       ->add_option(
           "--format", arguments->format,
           "hugging-face: a folder that transformers opens; book: model.pth for GPTModel of "
-          "\"Build a Large Language Model (From Scratch)\"; llm.c: model.bin")
+          "\"Build a Large Language Model (From Scratch)\", with a config.json for `llm import`; "
+          "llm.c: model.bin")
       ->type_name("hugging-face|book|llm.c");
   add_common_options(*command, *arguments);
   command->footer(

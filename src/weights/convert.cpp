@@ -53,6 +53,7 @@ fs::path write_format(const ModelConfig& config, const ParameterStore& store,
          : write_llmc_file(unfinished, config, store, read, dtype);
   });
   if (tokenizer != nullptr) tokenizer->save(target.directory);
+  if (book) write_model_config(target.directory, config, dtype);  // what a state dict does not tell
   return path;
 }
 

@@ -136,8 +136,7 @@ void write_model_folder(const fs::path& directory, const ModelFolderContents& co
   write_file_atomically(directory / kGenerationConfigFile,
                         to_pretty_text(generation_config(contents.config)));
   write_tokenizer_files(directory, contents.config, contents.tokenizer);
-  write_file_atomically(directory / kConfigFile,
-                        to_pretty_text(config_json(contents.config, contents.dtype)));
+  write_model_config(directory, contents.config, contents.dtype);
   sync_directory(directory);
 }
 
@@ -148,6 +147,10 @@ void write_model_folder(const fs::path& directory, const Gpt& model, const Token
                                    reader.read(into, block);
                                  },
                                  DType::f32, tokenizer});
+}
+
+void write_model_config(const fs::path& directory, const ModelConfig& config, DType dtype) {
+  write_file_atomically(directory / kConfigFile, to_pretty_text(config_json(config, dtype)));
 }
 
 void write_tokenizer_files(const fs::path& directory, const ModelConfig& config,

@@ -43,7 +43,7 @@ ModelSource open_file(const fs::path& path) {
                      {},
                      folder};
   source.naming = naming_of(source.tensors);
-  if (source.naming == Naming::hugging_face && fs::exists(folder / "config.json")) {
+  if (source.naming && fs::exists(folder / "config.json")) {
     source.config = read_model_config(folder);
   }
   return source;
@@ -163,7 +163,7 @@ ModelSource open_model_source(const fs::path& path) {
     return open_file(path / kTorchWeights);
   }
   for (const char* name : kExported) {
-    if (fs::exists(path / name) && !fs::exists(path / "config.json")) return open_file(path / name);
+    if (fs::exists(path / name) && !has_weights(path)) return open_file(path / name);
   }
   const fs::path folder = resolve_model_folder(path.string());
   ModelSource source{"safetensors", open_folder_weights(folder), {}, {}, folder};
