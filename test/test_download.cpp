@@ -182,7 +182,7 @@ TEST_F(DownloadTest, WithoutHashesTheFormIsChecked) {
   server_.change_replies([](const ServedRequest& request, ServedReply& reply) {
     if (reply.status == 200) reply.headers.clear();
     const bool weights = request.path.ends_with("/model.safetensors");
-    if (weights) reply = {}, reply.body = "<html>please log in to this network</html>";
+    if (weights) reply = {}, reply.body = "please log in to this network";
   });
   expect_error(ErrorKind::input, "model.safetensors", [&] { download(); });
   EXPECT_FALSE(fs::exists(folder_ / "model.safetensors"));
@@ -247,6 +247,27 @@ TEST_F(WithoutHashes, ARecordWithoutOurHashProvesNothing) {
   std::ofstream(folder_ / "download.json") << record.dump();
   EXPECT_EQ(download().fetched_files, 3);
   EXPECT_EQ(download().fetched_files, 0);
+}
+
+TEST_F(DownloadTest, WhatHeadFindsAndGetDoesNotIsLeftOut) {
+  server_.set_file("merges.txt", {.bytes = "#version\n"});
+  server_.change_replies([](const ServedRequest& request, ServedReply& reply) {
+    const bool optional =
+        request.path.ends_with("/merges.txt") || request.path.ends_with("/tokenizer.json");
+    if (optional && request.method == "GET") reply = {}, reply.status = 404;
+  });
+  const DownloadSummary summary = download();
+  EXPECT_EQ(summary.files, 2);
+  EXPECT_EQ(summary.fetched_files, 2);
+  expect_whole({"config.json", "model.safetensors"});
+  EXPECT_FALSE(fs::exists(folder_ / "merges.txt"));
+  EXPECT_FALSE(read_json_file(folder_ / "download.json")["files"].contains("merges.txt"));
+  server_.change_replies([](const ServedRequest& request, ServedReply& reply) {
+    const bool needed = request.path.ends_with("/model.safetensors");
+    if (needed && request.method == "GET") reply = {}, reply.status = 404;
+  });
+  fs::remove_all(folder_);
+  expect_error(ErrorKind::input, "model.safetensors", [&] { download(); });
 }
 
 TEST_F(DownloadTest, AFolderOfOthersIsNotAdopted) {

@@ -94,6 +94,7 @@ class Download {
     for (const auto& part : replacements_) part->rename();
     if (!index_text_.empty()) write_file_atomically(folder_ / kIndexFile, index_text_);
     sync_directory(folder_);
+    count_files();
     summary_.repository = hub_.repository();
     summary_.seconds = now() - start;
     std::error_code ignored;
@@ -106,17 +107,10 @@ class Download {
   void list_files() {
     progress_.show(fmt::format("{} | looking what there is", options_.model));
     add(hub_.open(options_.model));
-    bool tokenizer = false;
     for (const char* name : kSmallFiles) {
-      const auto file = hub_.find(name);
-      if (!file) continue;
-      add(*file);
-      tokenizer = tokenizer || file->name == "tokenizer.json" || file->name == "merges.txt";
+      if (const auto file = hub_.find(name)) add(*file);
     }
-    if (!tokenizer) {
-      log_warning(
-          fmt::format("{} has neither tokenizer.json nor vocab.json and merges.txt", hub_.page()));
-    }
+    warn_without_tokenizer();
     if (const auto weights = hub_.find(kWeightsFile)) {
       add(*weights);
     } else if (const auto index = hub_.find(kIndexFile)) {
@@ -126,6 +120,14 @@ class Download {
     }
   }
 
+  void warn_without_tokenizer() const {
+    for (const RemoteFile& file : files_) {
+      if (file.name == "tokenizer.json" || file.name == "merges.txt") return;
+    }
+    log_warning(
+        fmt::format("{} has neither tokenizer.json nor vocab.json and merges.txt", hub_.page()));
+  }
+
   void add(const RemoteFile& file) {
     if (!files_.empty() && file.commit != files_.front().commit) {
       fail_input(hub_.page(), "was changed while its files were looked up",
@@ -133,9 +135,14 @@ class Download {
     }
     files_.push_back(file);
     summary_.commit = file.commit;
-    ++summary_.files;
-    if (file.hash_kind == HashKind::none) ++summary_.files_without_hash;
-    summary_.bytes += std::max<int64_t>(file.size, 0);
+  }
+
+  void count_files() {
+    for (const RemoteFile& file : files_) {
+      ++summary_.files;
+      if (file.hash_kind == HashKind::none) ++summary_.files_without_hash;
+      summary_.bytes += std::max<int64_t>(file.size, 0);
+    }
   }
 
   void add_shards(const RemoteFile& index) {
@@ -234,22 +241,46 @@ class Download {
   }
 
   void bring(const RemoteFile& file) {
-    if (!fetch(file) && !fetch(file)) fail_hash(file);
+    Fetched fetched = fetch(file);
+    if (fetched == Fetched::damaged) fetched = fetch(file);
+    if (fetched == Fetched::damaged) fail_hash(file);
+    if (fetched == Fetched::absent) return leave_out(file);
     ++summary_.fetched_files;
     if (file.name == "config.json") warn_about_config();
   }
 
-  // False if a part of an earlier time turned out to be damaged, and all must be fetched anew.
-  bool fetch(const RemoteFile& file) {
+  void leave_out(const RemoteFile& file) {
+    log_info(fmt::format("{} is not there after all: done without it", hub_.url_of(file.name)));
+    total_ -= std::max<int64_t>(file.size, 0);
+    record_.files.erase(file.name);
+    write_record();
+    std::erase_if(files_, [&](const RemoteFile& other) { return other.name == file.name; });
+    if (file.name == "tokenizer.json" || file.name == "merges.txt") warn_without_tokenizer();
+  }
+
+  enum class Fetched {
+    whole,
+    damaged,  // the part of an earlier time; all must be fetched anew
+    absent,   // a file that models can do without
+  };
+
+  Fetched fetch(const RemoteFile& file) {
     auto part = std::make_unique<PartFile>(folder_, file);
     const bool resumed = part->resumed();
     MeteredSink sink(*this, *part, file.name);
-    if (file.size < 0 || part->size() < file.size || file.size == 0) hub_.get(file, sink);
+    const bool optional =
+        std::find(kSmallFiles.begin(), kSmallFiles.end(), file.name) != kSmallFiles.end();
+    const bool wanted = file.size < 0 || part->size() < file.size || file.size == 0;
+    if (wanted && !optional) hub_.get(file, sink);
+    if (wanted && optional && !hub_.get_if_there(file, sink)) {
+      part->remove();
+      return Fetched::absent;
+    }
     if (!part->finish()) {
       done_ -= part->size();
       if (!resumed) fail_hash(file);
       log_info(fmt::format("{}: the part of an earlier time is damaged; fetched anew", file.name));
-      return false;
+      return Fetched::damaged;
     }
     if (file.hash_kind == HashKind::none) {
       check_form(part->path());
@@ -262,7 +293,7 @@ class Download {
     } else {
       part->rename();
     }
-    return true;
+    return Fetched::whole;
   }
 
   // Without a hash, at least what is no such file at all is noticed, such as a page of HTML.

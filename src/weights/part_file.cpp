@@ -126,6 +126,11 @@ bool PartFile::finish() {
   return false;
 }
 
+void PartFile::remove() {
+  writer_ = nullptr;
+  remove_tree(path_);
+}
+
 void PartFile::rename() { rename_path(path_, target_); }
 
 }  // namespace llm

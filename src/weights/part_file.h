@@ -47,6 +47,8 @@ class PartFile : public FileSink {
   bool finish();
   // After finish(): the hash of all bytes, as ContentHash has it.
   const std::string& digest() const { return digest_; }
+  // There is nothing to come: leaves nothing on disk.
+  void remove();
   // Gives it its name, over an older file.
   void rename();
   const fs::path& path() const { return path_; }
