@@ -146,6 +146,7 @@ TEST_F(ChatCommand, MistakesInAPipeNameTheirLine) {
       {2, "", {"--template", "jinja"}, "alpaca"},
       {2, "", {"--temperature", "-1"}, "--temperature"},
       {2, "", {"-n", "0"}, "--tokens"},
+      {2, "", {"--stop", ""}, "--stop: the text is empty"},
       {2, "", {"--dtype", "f8"}, "--dtype"},
   };
   for (const Case& wrong : cases) {

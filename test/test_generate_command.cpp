@@ -230,6 +230,8 @@ TEST_F(GenerateCommand, WrongCommandLinesAndInputsHaveTheirExitCodes) {
       {2, {"-p", letters}, "40 tokens"},
       {2, {"-p", "a", "--prompt-file", "b"}, "--prompt"},
       {2, {"--no-such-option"}, "--no-such-option"},
+      {2, {"-p", "a", "--logprobs", "2"}, "--json"},
+      {2, {"-p", "a", "--stop", ""}, "--stop: the text is empty"},
       {3, {"--prompt-file", absent}, "absent"},
       {2, {"--tokenizer", absent}, "absent"},
   };

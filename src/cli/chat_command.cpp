@@ -295,6 +295,7 @@ void chat(Arguments arguments) {
   options.generate.seed = static_cast<uint64_t>(arguments.seed);
   options.generate.interrupted = InterruptCatcher::interrupted;
   validate(options.generate.sampler);
+  require_stop_texts(options.generate.stop);
   std::optional<ChatTemplate> format;
   if (!arguments.format.empty()) format = chat_template_named(arguments.format);
 

@@ -203,6 +203,10 @@ void generate(Arguments arguments) {
                fmt::format("\"{}\" is neither stop nor slide", arguments.overflow));
   }
   GenerateOptions& options = arguments.options;
+  require_stop_texts(options.stop);
+  if (options.logprobs > 0 && !arguments.json) {
+    fail_usage("--logprobs", "go into the line of --json, which is not asked for");
+  }
   options.overflow = arguments.overflow == "slide" ? ContextOverflow::slide : ContextOverflow::stop;
   options.seed = static_cast<uint64_t>(arguments.seed);
   validate(options.sampler);

@@ -91,6 +91,12 @@ std::unique_ptr<Gpt> load_weights(const OpenedModel& opened) {
   return load_model(*opened.backend, opened.folder, {.dtype = opened.dtype});
 }
 
+void require_stop_texts(const std::vector<std::string>& stops) {
+  for (const std::string& stop : stops) {
+    if (stop.empty()) fail_usage("--stop", "the text is empty; is a shell variable not set?");
+  }
+}
+
 void add_sampler_options(CLI::App& command, SamplerOptions& sampler, int64_t& seed) {
   const char* group = "Sampling";
   command.add_option("--temperature", sampler.temperature, "0: always the most likely token")
