@@ -158,10 +158,10 @@ void add_import_command(CLI::App& app) {
   command->add_flag("--untied", arguments->untied,
                     "keep an output layer that equals the token embedding as one of its own");
   command->footer(
-      "Example: llm import gpt2-small-124M.pth --heads 12 --tokenizer gpt2 --tokenizer-dir "
-      "gpt2-files -o models/gpt2\n"
+      "Example: llm import gpt2-small-124M.pth --heads 12 --tokenizer gpt2 \\\n"
+      "             --tokenizer-dir gpt2-files -o models/gpt2\n"
       "State dicts are those of Hugging Face's GPT2LMHeadModel and of GPTModel in the book \"Build "
-      "a "
+      "a\n"
       "Large Language Model (From Scratch)\". They are read as data: no code in them is run.");
   command->callback([arguments] { import_model(*arguments); });
 }
