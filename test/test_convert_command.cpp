@@ -203,6 +203,46 @@ TEST_F(ConvertCommand, AnotherTokenizerBringsItsEndOfText) {
   EXPECT_EQ(read_model_config(path("a")).eos_token_id, 256);
 }
 
+TEST_F(ConvertCommand, NothingOfAnotherTokenizerStays) {
+  const fs::path out = directory_ / "out";
+  const std::vector<std::string> export_to = {"export", model_.string(), "-o", out.string(),
+                                              "--force"};
+  const auto with_others = [&] {
+    fs::remove_all(out);
+    fs::create_directories(out);
+    for (const char* name : {"vocab.json", "merges.txt", "added_tokens.json", "tokenizer.json",
+                             "tokenizer_config.json", "notes.txt"}) {
+      std::ofstream(out / name) << "of another model";
+    }
+  };
+  with_others();
+  ASSERT_EQ(llm(export_to).exit_code, 0);
+  for (const char* name : {"vocab.json", "merges.txt", "added_tokens.json"}) {
+    EXPECT_FALSE(fs::exists(out / name)) << name;
+  }
+  EXPECT_TRUE(fs::exists(out / "notes.txt"));
+  EXPECT_EQ(load_tokenizer(out)->kind(), "bytes");
+  with_others();
+  std::vector<std::string> without = export_to;
+  without.insert(without.end(), {"--tokenizer", "none"});
+  ASSERT_EQ(llm(without).exit_code, 0);
+  EXPECT_FALSE(fs::exists(out / "tokenizer.json"));
+  EXPECT_FALSE(fs::exists(out / "tokenizer_config.json"));
+}
+
+TEST_F(ConvertCommand, WeightsThatAreNoNumbersAreAWarning) {
+  const ProcessResult sound = llm({"import", model_.string(), "-o", path("sound"), "--json"});
+  EXPECT_EQ(sound.err.find("NaN"), std::string::npos) << sound.err;
+  std::string bytes = weights(model_);
+  for (size_t i = 0; i < 8; ++i) bytes[bytes.size() - 1 - i] = '\xff';  // the last two are NaN
+  std::ofstream(model_ / "model.safetensors") << bytes;
+  const ProcessResult result = llm({"import", model_.string(), "-o", path("out")});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.err.find("warning: 2 of "), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("NaN or infinite, the first in ln_f.bias"), std::string::npos)
+      << result.err;
+}
+
 TEST_F(ConvertCommand, ARunIsNotReplaced) {
   fs::create_directory(path("run"));
   std::ofstream(path("run/run.json")) << "{}";

@@ -58,6 +58,12 @@ std::unique_ptr<Tokenizer> tokenizer_for(const Arguments& arguments, const fs::p
 
 void report(const Arguments& arguments, const ConversionResult& result, double seconds) {
   const int64_t parameters = parameter_count(result.config);
+  if (result.not_finite > 0) {
+    log_warning(
+        fmt::format("{} of {} weights are NaN or infinite, the first in {}: the model "
+                    "cannot compute with them",
+                    with_commas(result.not_finite), with_commas(parameters), result.not_finite_in));
+  }
   const auto bytes = static_cast<int64_t>(fs::file_size(result.weights));
   if (!arguments.json) {
     print(fmt::format("{} parameters in {}, {}, {:.1f} s -> {}\n", with_commas(parameters),
@@ -70,6 +76,7 @@ void report(const Arguments& arguments, const ConversionResult& result, double s
                   {"bytes", bytes},
                   {"seconds", seconds},
                   {"tied", result.config.tied},
+                  {"not_finite", result.not_finite},
                   {"weights", result.weights.string()}});
 }
 
@@ -131,7 +138,8 @@ void add_common_options(CLI::App& command, Arguments& arguments) {
       ->type_name("T");
   command.add_option("--tokenizer-dir", arguments.tokenizer_dir, "folder with the files of `gpt2`")
       ->type_name("DIR");
-  command.add_flag("--force", arguments.force, "replace files in a folder that is not empty");
+  command.add_flag("--force", arguments.force,
+                   "replace files in a folder that is not empty; a tokenizer in it goes");
   command.add_flag("--json", arguments.json, "print the figures as one JSON line");
 }
 
