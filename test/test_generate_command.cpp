@@ -54,6 +54,9 @@ TEST_F(GenerateCommand, PrintsThePromptAndItsContinuation) {
   EXPECT_EQ(json["prompt_ids"], Json({'a', 'b'}));
   EXPECT_EQ(json["ids"].size(), 5u);
   EXPECT_EQ(json["finish_reason"], "length");
+  EXPECT_NE(result.err.find("prefill 2 tokens"), std::string::npos) << result.err;
+  const std::string one = generate({"-p", "a", "-n", "2"}).err;
+  EXPECT_NE(one.find("prefill 1 token, "), std::string::npos) << one;
   EXPECT_GT(json["prefill_tokens_per_second"].get<double>(), 0);
   EXPECT_GT(json["decode_tokens_per_second"].get<double>(), 0);
 }

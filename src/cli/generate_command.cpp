@@ -192,9 +192,9 @@ void report(const std::vector<Generation>& results, const GenerateFigures& figur
                     "--context-overflow slide goes on",
                     with_commas(config.context)));
   }
-  log_info(fmt::format("prefill {} tokens, {:.1f} tok/s | decode {} tokens, {:.1f} tok/s",
-                       with_commas(figures.prefill_tokens), figures.prefill_rate(),
-                       with_commas(figures.decode_tokens), figures.decode_rate()));
+  log_info(fmt::format("prefill {}, {:.1f} tok/s | decode {}, {:.1f} tok/s",
+                       counted(figures.prefill_tokens, "token"), figures.prefill_rate(),
+                       counted(figures.decode_tokens, "token"), figures.decode_rate()));
 }
 
 void generate(Arguments arguments) {
