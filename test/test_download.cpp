@@ -1,20 +1,13 @@
 // A whole model from a hub into a folder.
-#include <gtest/gtest.h>
-#include <stdlib.h>
-
-#include <fstream>
-
 #include "base/json.h"
+#include "support/download_test.h"
 #include "support/expect_error.h"
-#include "support/fake_hub.h"
-#include "support/temporary_directory.h"
-#include "weights/download.h"
 
 namespace llm {
 namespace {
 
+using test::DownloadTest;
 using test::expect_error;
-using test::FakeHub;
 using test::ServedReply;
 using test::ServedRequest;
 
@@ -28,41 +21,6 @@ std::string index_text(const std::vector<std::string>& shards) {
   }
   return json.dump();
 }
-
-class DownloadTest : public testing::Test {
- protected:
-  void SetUp() override { setenv("no_proxy", "127.0.0.1", 1); }
-
-  DownloadOptions options() const {
-    DownloadOptions options;
-    options.model = "gpt2";
-    options.folder = folder_;
-    options.hub.endpoint = server_.url();
-    options.hub.retries = 2;
-    options.hub.retry_delay = 0.001;
-    return options;
-  }
-  DownloadSummary download() { return download_model(options()); }
-  void expect_whole(const std::vector<std::string>& names = {"config.json", "tokenizer.json",
-                                                             "model.safetensors"}) {
-    for (const std::string& name : names) {
-      EXPECT_TRUE(read_text_file(folder_ / name) == server_.bytes_of(name)) << name;
-    }
-    EXPECT_EQ(parts(), 0);
-  }
-  int parts() const {
-    int count = 0;
-    for (const auto& entry : fs::directory_iterator(folder_)) {
-      count += entry.path().extension() == ".part";
-    }
-    return count;
-  }
-  void damage(const std::string& name) { std::ofstream(folder_ / name) << "damaged"; }
-
-  FakeHub server_;
-  test::TemporaryDirectory home_;
-  const fs::path folder_ = home_ / "models/gpt2";
-};
 
 TEST_F(DownloadTest, BringsAllFiles) {
   server_.set_file("merges.txt", {.bytes = "#version\n"});
@@ -186,67 +144,6 @@ TEST_F(DownloadTest, WithoutHashesTheFormIsChecked) {
   });
   expect_error(ErrorKind::input, "model.safetensors", [&] { download(); });
   EXPECT_FALSE(fs::exists(folder_ / "model.safetensors"));
-}
-
-// A server that tells sizes only, and the safetensors that it has.
-class WithoutHashes : public DownloadTest {
- protected:
-  void SetUp() override {
-    DownloadTest::SetUp();
-    server_.set_file("model.safetensors",
-                     {.bytes = read_text_file(fs::path(LLM_SOURCE_DIR) /
-                                              "test/golden/tiny_gpt2/model.safetensors")});
-    server_.change_replies([](const ServedRequest&, ServedReply& reply) {
-      if (reply.status == 200) reply.headers.clear();
-    });
-  }
-  // As many other bytes.
-  void change(const std::string& name) {
-    std::string bytes = read_text_file(folder_ / name);
-    bytes[bytes.size() / 2] ^= 1;
-    std::ofstream(folder_ / name) << bytes;
-  }
-};
-
-TEST_F(WithoutHashes, WhatCameIsKnownByOurOwn) {
-  const DownloadSummary first = download();
-  EXPECT_EQ(first.fetched_files, 3);
-  EXPECT_EQ(first.files_without_hash, 3);
-  expect_whole();
-  EXPECT_EQ(download().fetched_files, 0);
-  change("model.safetensors");
-  EXPECT_EQ(download().fetched_files, 1) << "its size is right, its bytes are not";
-  expect_whole();
-}
-
-TEST_F(WithoutHashes, AnInterruptedDownloadKnowsWhatCame) {
-  for (int failing = 1; failing <= 20; ++failing) {
-    set_file_hook([failing](int64_t number, FileOperation, const fs::path& path) {
-      if (number == failing) fail_disk(path.string(), "write", ENOSPC);
-    });
-    try {
-      download();
-    } catch (const Error& error) {
-      EXPECT_EQ(error.kind(), ErrorKind::disk) << error.what();
-    }
-    set_file_hook({});
-    int64_t there = 0;
-    for (const char* name : {"config.json", "tokenizer.json", "model.safetensors"}) {
-      there += fs::exists(folder_ / name) ? 1 : 0;
-    }
-    EXPECT_EQ(download().fetched_files, 3 - there) << failing;
-    expect_whole();
-    fs::remove_all(folder_);
-  }
-}
-
-TEST_F(WithoutHashes, ARecordWithoutOurHashProvesNothing) {
-  download();
-  Json record = read_json_file(folder_ / "download.json");
-  for (auto& [name, file] : record["files"].items()) file.erase("received_sha256");
-  std::ofstream(folder_ / "download.json") << record.dump();
-  EXPECT_EQ(download().fetched_files, 3);
-  EXPECT_EQ(download().fetched_files, 0);
 }
 
 TEST_F(DownloadTest, WhatHeadFindsAndGetDoesNotIsLeftOut) {

@@ -317,8 +317,7 @@ TEST_F(ModelFolder, WhatIsMissingIsNamed) {
   const auto refused = [&](const fs::path& path, const std::string& part) {
     test::expect_error(ErrorKind::input, part, [&] { resolve_model_folder(path.string()); });
   };
-  const fs::path folder = directory_ / "model", weights = folder / "model.safetensors";
-  fs::create_directories(folder);
+  const fs::path folder = directory_.path();
   refused(folder, "neither config.json and model.safetensors");
   std::ofstream(folder / "config.json") << "{}";
   refused(folder, "has config.json, but no weights: neither model.safetensors nor");
@@ -327,10 +326,9 @@ TEST_F(ModelFolder, WhatIsMissingIsNamed) {
   fs::remove(folder / "config.json");
   refused(folder, "`llm import '" + (folder / "pytorch_model.bin").string() + "' -o DIR`");
   fs::remove(folder / "pytorch_model.bin");
-  std::ofstream(weights) << "x";
+  std::ofstream(folder / "model.safetensors") << "x";
   refused(folder, "has model.safetensors, but no config.json");
-  refused(weights, "is a file; a model is a folder (if it holds weights, `llm import '" +
-                       weights.string() + "' -o DIR`");
+  refused(folder / "model.safetensors", "is a file; a model is a folder (if it holds weights");
 }
 
 TEST_F(ModelFolder, AFullDiskLeavesTheOldWeights) {
