@@ -19,6 +19,7 @@
 #include "base/progress.h"
 #include "cli/commands.h"
 #include "cli/help_formatter.h"
+#include "cli/parse_problem.h"
 
 namespace {
 
@@ -68,9 +69,7 @@ std::string problem_of(const CLI::ParseError& error, const CLI::App& app) {
   if (wants_command && !rest.empty() && !rest.front().starts_with('-')) {
     return fmt::format("\"{}\" is no command of {}", rest.front(), name);
   }
-  const std::string problem = error.what();
-  const size_t twice = problem.find("At Most 1 required but received");
-  return twice == std::string::npos ? problem : problem.substr(0, twice) + "given more than once";
+  return llm::plain_problem(error.what());
 }
 
 // What is required is the name of something. An empty one is most often an unset shell variable.

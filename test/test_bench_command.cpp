@@ -43,6 +43,14 @@ TEST(BenchCommand, TimesTheOpsThatAreNamed) {
   EXPECT_EQ(result.out.find("layernorm"), std::string::npos);
 }
 
+TEST(BenchCommand, TrainSaysWhatItIsAt) {
+  const ProcessResult result = run_llm(
+      {"bench", "train", "--device", "cpu", "--batch", "1", "--length", "8", "--steps", "1"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_TRUE(result.err.starts_with("making the model")) << result.err;
+  EXPECT_NE(result.out.find("ms per step"), std::string::npos) << result.out;
+}
+
 TEST(BenchCommand, Help) {
   const ProcessResult result = run_llm({"bench", "ops", "--help"});
   EXPECT_EQ(result.exit_code, 0);

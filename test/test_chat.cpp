@@ -170,7 +170,7 @@ TEST_F(ChatTest, AnInterruptedAnswerStaysInTheConversation) {
   EXPECT_EQ(chat.ask("cd", {}).answer.ids, expected("ab" + cut + "\ncd", 1).ids);
 }
 
-TEST_F(ChatTest, UnknownCharactersAreTheMessagesFault) {
+TEST_F(ChatTest, UnknownCharactersAreTheFaultOfWhatBringsThem) {
   ModelConfig letters = config();
   letters.vocab_size = 4;
   Gpt model(*backend_, letters, {});
@@ -179,13 +179,24 @@ TEST_F(ChatTest, UnknownCharactersAreTheMessagesFault) {
   Engine engine(model, *tokenizer);
   ChatSession chat(engine, *tokenizer, kContext, options_);
   EXPECT_EQ(chat.ask("abc", {}).answer.ids.size(), 6u);
-  try {
-    chat.ask("xyz", {});
-    ADD_FAILURE() << "accepted";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::usage);
-    EXPECT_EQ(error.where(), "message");
-  }
+  const auto culprit = [](const auto& call) -> std::string {
+    try {
+      call();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::usage);
+      return error.where();
+    }
+    return "nobody";
+  };
+  EXPECT_EQ(culprit([&] { chat.ask("xyz", {}); }), "message");
+  EXPECT_EQ(culprit([&] { chat.check_options(); }), "nobody");
+  chat.options().format = ChatTemplate::alpaca;
+  EXPECT_EQ(culprit([&] { chat.check_options(); }), "template alpaca");
+  EXPECT_EQ(culprit([&] { chat.ask("abc", {}); }), "template alpaca");
+  chat.options().format = ChatTemplate::plain;
+  chat.options().system = "Be brief";
+  EXPECT_EQ(culprit([&] { chat.check_options(); }), "system message");
+  EXPECT_EQ(culprit([&] { chat.ask("abc", {}); }), "system message");
   EXPECT_EQ(chat.turns().size(), 1u);
 }
 

@@ -1,10 +1,5 @@
 // llm chat as people and scripts call it: over a pipe, and on a terminal.
 #include <gtest/gtest.h>
-#include <poll.h>
-#include <pty.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <fstream>
@@ -15,6 +10,7 @@
 #include "support/small_model.h"
 #include "support/subprocess.h"
 #include "support/temporary_directory.h"
+#include "support/terminal.h"
 #include "weights/model_folder.h"
 
 namespace llm {
@@ -24,6 +20,7 @@ using test::lines_of;
 using test::ProcessOptions;
 using test::ProcessResult;
 using test::run_llm;
+using test::Terminal;
 
 void write_model(const fs::path& folder, int64_t context, const Tokenizer& tokenizer) {
   ModelConfig config = test::golden_config();
@@ -149,6 +146,7 @@ TEST_F(ChatCommand, MistakesInAPipeNameTheirLine) {
       {2, "", {"--template", "jinja"}, "alpaca"},
       {2, "", {"--temperature", "-1"}, "--temperature"},
       {2, "", {"-n", "0"}, "--tokens"},
+      {2, "", {"--stop", ""}, "--stop: the text is empty"},
       {2, "", {"--dtype", "f8"}, "--dtype"},
   };
   for (const Case& wrong : cases) {
@@ -158,70 +156,37 @@ TEST_F(ChatCommand, MistakesInAPipeNameTheirLine) {
   }
 }
 
-// The program on a terminal of its own.
-class Terminal {
- public:
-  explicit Terminal(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), LLM_BINARY_PATH);
-    child_ = forkpty(&screen_, nullptr, nullptr, nullptr);
-    if (child_ != 0) return;
-    std::vector<char*> argv;
-    for (std::string& argument : arguments) argv.push_back(argument.data());
-    argv.push_back(nullptr);
-    execv(argv[0], argv.data());
-    _exit(127);
-  }
-  ~Terminal() {
-    if (!ended_) {
-      kill(child_, SIGKILL);
-      waitpid(child_, nullptr, 0);
-    }
-    close(screen_);
-  }
-  Terminal(const Terminal&) = delete;
-  Terminal& operator=(const Terminal&) = delete;
+TEST_F(ChatCommand, AMistakeInAPipeLosesNoAnswer) {
+  const ProcessResult result = chat("Hi\nYou\n/frob\nnever\n", {"-n", "4", "--json"});
+  EXPECT_EQ(result.exit_code, 3);
+  EXPECT_NE(result.err.find("line 3: /frob"), std::string::npos) << result.err;
+  const std::vector<std::string> lines = lines_of(result.out);
+  ASSERT_GE(lines.size(), 3u);
+  EXPECT_EQ(parse_json(lines.back(), "last")["answers"], 2);
+  EXPECT_EQ(parse_json(lines.end()[-2], "second")["message"], "You");
+  EXPECT_EQ(parse_json(lines.end()[-3], "first")["message"], "Hi");
+}
 
-  void type(const std::string& keys) {
-    EXPECT_EQ(write(screen_, keys.data(), keys.size()), static_cast<ssize_t>(keys.size()));
-  }
-  // Waits for `text` behind what was waited for before; what is shown up to its end.
-  std::string wait_for(const std::string& text) {
-    while (true) {
-      if (const size_t at = shown_.find(text); at != std::string::npos) {
-        const std::string before = shown_.substr(0, at + text.size());
-        shown_.erase(0, before.size());
-        return before;
-      }
-      if (!read_more()) {
-        ADD_FAILURE() << "\"" << text << "\" did not come; there is: " << shown_;
-        return shown_;
-      }
-    }
-  }
-  // The exit code, when it ends by itself.
-  int wait_for_end() {
-    while (read_more()) continue;
-    int status = 0;
-    waitpid(child_, &status, 0);
-    ended_ = true;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  }
+TEST_F(ChatCommand, APipeIsToldOfForgottenTurns) {
+  const std::string message(150, 'x');
+  const ProcessResult result = chat(message + "\n" + message + "\n", {"-n", "4"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.err.find("the first turn of the conversation is forgotten"), std::string::npos)
+      << result.err;
+}
 
- private:
-  bool read_more() {
-    struct pollfd screen = {screen_, POLLIN, 0};
-    if (poll(&screen, 1, 60'000) != 1) return false;
-    char block[4096];
-    const ssize_t count = read(screen_, block, sizeof block);  // an error when the program ended
-    if (count > 0) shown_.append(block, static_cast<size_t>(count));
-    return count > 0;
-  }
-
-  int screen_ = -1;
-  pid_t child_ = -1;
-  bool ended_ = false;
-  std::string shown_;
-};
+TEST_F(ChatCommand, ATemplateThatTheTokenizerCannotExpressIsRefusedAtOnce) {
+  const fs::path letters = directory_ / "letters";
+  write_model(letters, 64, *make_char_tokenizer("Helo Wrdi"));
+  ProcessOptions options;
+  options.input = "Hello\n";
+  const ProcessResult result =
+      run_llm({"chat", letters.string(), "--template", "alpaca", "-n", "4"}, options);
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_NE(result.err.find("template alpaca: character U+0042 'B'"), std::string::npos)
+      << result.err;
+  EXPECT_EQ(result.err.find("message"), std::string::npos) << result.err;
+}
 
 constexpr const char* kControlC = "\x03";
 constexpr const char* kControlD = "\x04";

@@ -58,7 +58,7 @@ TEST_F(ConvertCommand, OutAndInAgainInEveryFormat) {
   EXPECT_EQ(hugging_face["weights"], path("hf/model.safetensors"));
   EXPECT_TRUE(weights(path("hf")) == weights(model));
   figures({"export", model, "-o", path("book"), "--format", "book"});
-  figures({"import", path("book/model.pth"), "-o", path("from-book"), "--heads", "3"});
+  figures({"import", path("book/model.pth"), "-o", path("from-book")});
   EXPECT_TRUE(weights(path("from-book")) == weights(model));
   figures({"export", model, "-o", path("llmc"), "--format", "llm.c", "--dtype", "bf16"});
   const Json back = figures({"import", path("llmc"), "-o", path("from-llmc")});
@@ -69,6 +69,18 @@ TEST_F(ConvertCommand, OutAndInAgainInEveryFormat) {
     EXPECT_EQ(llm({"generate", path(folder), "-p", "ab", "-n", "3"}).exit_code, 0) << folder;
   }
   EXPECT_EQ(read_model_config(path("from-llmc")).eos_token_id, 256);
+}
+
+TEST_F(ConvertCommand, AStateDictHasItsConfigBesideIt) {
+  figures({"export", model_.string(), "-o", path("book"), "--format", "book"});
+  EXPECT_EQ(read_json_file(path("book/config.json")), read_json_file(model_ / "config.json"));
+  EXPECT_EQ(figures({"inspect", path("book")})["config"]["n_head"], 3);
+  figures({"import", path("book"), "-o", path("again")});
+  EXPECT_TRUE(weights(path("again")) == weights(model_));
+  EXPECT_EQ(read_json_file(path("again/config.json")), read_json_file(model_ / "config.json"));
+  expect_exit(2, "--heads", {"import", path("book"), "-o", path("x"), "--heads", "5"});
+  fs::remove(directory_ / "book/config.json");
+  expect_exit(2, "--heads", {"import", path("book"), "-o", path("x")});
 }
 
 TEST_F(ConvertCommand, ShardedFoldersAreUsedAsTheyAre) {
@@ -189,6 +201,46 @@ TEST_F(ConvertCommand, AnotherTokenizerBringsItsEndOfText) {
   EXPECT_NE(read_model_config(model_).eos_token_id, 256);
   EXPECT_EQ(llm({"export", model_.string(), "-o", path("a"), "--tokenizer", "bytes"}).exit_code, 0);
   EXPECT_EQ(read_model_config(path("a")).eos_token_id, 256);
+}
+
+TEST_F(ConvertCommand, NothingOfAnotherTokenizerStays) {
+  const fs::path out = directory_ / "out";
+  const std::vector<std::string> export_to = {"export", model_.string(), "-o", out.string(),
+                                              "--force"};
+  const auto with_others = [&] {
+    fs::remove_all(out);
+    fs::create_directories(out);
+    for (const char* name : {"vocab.json", "merges.txt", "added_tokens.json", "tokenizer.json",
+                             "tokenizer_config.json", "notes.txt"}) {
+      std::ofstream(out / name) << "of another model";
+    }
+  };
+  with_others();
+  ASSERT_EQ(llm(export_to).exit_code, 0);
+  for (const char* name : {"vocab.json", "merges.txt", "added_tokens.json"}) {
+    EXPECT_FALSE(fs::exists(out / name)) << name;
+  }
+  EXPECT_TRUE(fs::exists(out / "notes.txt"));
+  EXPECT_EQ(load_tokenizer(out)->kind(), "bytes");
+  with_others();
+  std::vector<std::string> without = export_to;
+  without.insert(without.end(), {"--tokenizer", "none"});
+  ASSERT_EQ(llm(without).exit_code, 0);
+  EXPECT_FALSE(fs::exists(out / "tokenizer.json"));
+  EXPECT_FALSE(fs::exists(out / "tokenizer_config.json"));
+}
+
+TEST_F(ConvertCommand, WeightsThatAreNoNumbersAreAWarning) {
+  const ProcessResult sound = llm({"import", model_.string(), "-o", path("sound"), "--json"});
+  EXPECT_EQ(sound.err.find("NaN"), std::string::npos) << sound.err;
+  std::string bytes = weights(model_);
+  for (size_t i = 0; i < 8; ++i) bytes[bytes.size() - 1 - i] = '\xff';  // the last two are NaN
+  std::ofstream(model_ / "model.safetensors") << bytes;
+  const ProcessResult result = llm({"import", model_.string(), "-o", path("out")});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.err.find("warning: 2 of "), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("NaN or infinite, the first in ln_f.bias"), std::string::npos)
+      << result.err;
 }
 
 TEST_F(ConvertCommand, ARunIsNotReplaced) {

@@ -1,20 +1,13 @@
 // A whole model from a hub into a folder.
-#include <gtest/gtest.h>
-#include <stdlib.h>
-
-#include <fstream>
-
 #include "base/json.h"
+#include "support/download_test.h"
 #include "support/expect_error.h"
-#include "support/fake_hub.h"
-#include "support/temporary_directory.h"
-#include "weights/download.h"
 
 namespace llm {
 namespace {
 
+using test::DownloadTest;
 using test::expect_error;
-using test::FakeHub;
 using test::ServedReply;
 using test::ServedRequest;
 
@@ -28,41 +21,6 @@ std::string index_text(const std::vector<std::string>& shards) {
   }
   return json.dump();
 }
-
-class DownloadTest : public testing::Test {
- protected:
-  void SetUp() override { setenv("no_proxy", "127.0.0.1", 1); }
-
-  DownloadOptions options() const {
-    DownloadOptions options;
-    options.model = "gpt2";
-    options.folder = folder_;
-    options.hub.endpoint = server_.url();
-    options.hub.retries = 2;
-    options.hub.retry_delay = 0.001;
-    return options;
-  }
-  DownloadSummary download() { return download_model(options()); }
-  void expect_whole(const std::vector<std::string>& names = {"config.json", "tokenizer.json",
-                                                             "model.safetensors"}) {
-    for (const std::string& name : names) {
-      EXPECT_TRUE(read_text_file(folder_ / name) == server_.bytes_of(name)) << name;
-    }
-    EXPECT_EQ(parts(), 0);
-  }
-  int parts() const {
-    int count = 0;
-    for (const auto& entry : fs::directory_iterator(folder_)) {
-      count += entry.path().extension() == ".part";
-    }
-    return count;
-  }
-  void damage(const std::string& name) { std::ofstream(folder_ / name) << "damaged"; }
-
-  FakeHub server_;
-  test::TemporaryDirectory home_;
-  const fs::path folder_ = home_ / "models/gpt2";
-};
 
 TEST_F(DownloadTest, BringsAllFiles) {
   server_.set_file("merges.txt", {.bytes = "#version\n"});
@@ -182,10 +140,56 @@ TEST_F(DownloadTest, WithoutHashesTheFormIsChecked) {
   server_.change_replies([](const ServedRequest& request, ServedReply& reply) {
     if (reply.status == 200) reply.headers.clear();
     const bool weights = request.path.ends_with("/model.safetensors");
-    if (weights) reply = {}, reply.body = "<html>please log in to this network</html>";
+    if (weights) reply = {}, reply.body = "please log in to this network";
   });
   expect_error(ErrorKind::input, "model.safetensors", [&] { download(); });
   EXPECT_FALSE(fs::exists(folder_ / "model.safetensors"));
+}
+
+TEST_F(DownloadTest, WhatHeadFindsAndGetDoesNotIsLeftOut) {
+  server_.set_file("merges.txt", {.bytes = "#version\n"});
+  server_.change_replies([](const ServedRequest& request, ServedReply& reply) {
+    const bool optional =
+        request.path.ends_with("/merges.txt") || request.path.ends_with("/tokenizer.json");
+    if (optional && request.method == "GET") reply = {}, reply.status = 404;
+  });
+  const DownloadSummary summary = download();
+  EXPECT_EQ(summary.files, 2);
+  EXPECT_EQ(summary.fetched_files, 2);
+  expect_whole({"config.json", "model.safetensors"});
+  EXPECT_FALSE(fs::exists(folder_ / "merges.txt"));
+  EXPECT_FALSE(read_json_file(folder_ / "download.json")["files"].contains("merges.txt"));
+  server_.change_replies([](const ServedRequest& request, ServedReply& reply) {
+    const bool needed = request.path.ends_with("/model.safetensors");
+    if (needed && request.method == "GET") reply = {}, reply.status = 404;
+  });
+  fs::remove_all(folder_);
+  expect_error(ErrorKind::input, "model.safetensors", [&] { download(); });
+}
+
+TEST_F(DownloadTest, AFolderOfOthersIsNotAdopted) {
+  download();
+  fs::remove(folder_ / "download.json");  // every byte is right, but who put it there?
+  expect_error(ErrorKind::usage, "no download.json says", [&] { download(); });
+  EXPECT_FALSE(fs::exists(folder_ / "download.json"));
+  EXPECT_FALSE(fs::exists(folder_ / ".lock"));
+  DownloadOptions forcing = options();
+  forcing.force = true;
+  EXPECT_EQ(download_model(forcing).fetched_files, 0) << "what is right by its hash may stay";
+  EXPECT_EQ(download().fetched_files, 0);
+}
+
+TEST_F(DownloadTest, AModelIsNotMixedWithAnother) {
+  fs::create_directories(folder_);
+  std::ofstream(folder_ / "notes.txt") << "not of a model";
+  download();
+  fs::remove_all(folder_);
+  for (const char* name : {"pytorch_model.bin", "vocab.json", "model-00001-of-00002.safetensors"}) {
+    fs::create_directories(folder_);
+    std::ofstream(folder_ / name) << "of another model";
+    expect_error(ErrorKind::usage, std::string("has ") + name, [&] { download(); });
+    fs::remove_all(folder_);
+  }
 }
 
 TEST_F(DownloadTest, Shards) {

@@ -62,6 +62,25 @@ TEST_F(DownloadCommand, ThenTheModelIsKnownByName) {
   EXPECT_NE(text.err.find("decode"), std::string::npos) << text.err;
 }
 
+TEST_F(DownloadCommand, SaysWhereOnlySizesWereChecked) {
+  serve_tiny_model();
+  const ProcessResult hashed = run({"download", "gpt2", "--endpoint", server_.url()});
+  EXPECT_EQ(hashed.exit_code, 0) << hashed.err;
+  EXPECT_EQ(hashed.out.find("only sizes"), std::string::npos) << hashed.out;
+  server_.change_replies([](const ServedRequest&, ServedReply& reply) {
+    if (reply.status == 200) reply.headers.clear();
+  });
+  server_.set_file("model.safetensors", {.bytes = server_.bytes_of("model.safetensors")});
+  const std::string out = home_ / "here";
+  for (const char* fetched : {"fetched in", "all there already"}) {
+    const ProcessResult result = run({"download", "gpt2", "--endpoint", server_.url(), "-o", out});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_NE(result.out.find(fetched), std::string::npos) << result.out;
+    EXPECT_NE(result.out.find("only sizes were checked of 3 files"), std::string::npos)
+        << result.out;
+  }
+}
+
 TEST_F(DownloadCommand, TakesEndpointAndTokenFromTheEnvironment) {
   server_.token = "hf_secret";
   const std::string out = home_ / "here";

@@ -9,6 +9,8 @@
 #include "support/small_model.h"
 #include "support/subprocess.h"
 #include "support/temporary_directory.h"
+#include "support/terminal.h"
+#include "text/unicode.h"
 #include "weights/model_folder.h"
 
 namespace llm {
@@ -52,8 +54,27 @@ TEST_F(GenerateCommand, PrintsThePromptAndItsContinuation) {
   EXPECT_EQ(json["prompt_ids"], Json({'a', 'b'}));
   EXPECT_EQ(json["ids"].size(), 5u);
   EXPECT_EQ(json["finish_reason"], "length");
+  EXPECT_NE(result.err.find("prefill 2 tokens"), std::string::npos) << result.err;
+  const std::string one = generate({"-p", "a", "-n", "2"}).err;
+  EXPECT_NE(one.find("prefill 1 token, "), std::string::npos) << one;
   EXPECT_GT(json["prefill_tokens_per_second"].get<double>(), 0);
   EXPECT_GT(json["decode_tokens_per_second"].get<double>(), 0);
+}
+
+TEST_F(GenerateCommand, AnotherTokenizerThanTheModelsIsAWarning) {
+  const auto warned = [&](const std::string& tokenizer) {
+    const ProcessResult result = generate({"-p", "ab", "-n", "1", "--tokenizer", tokenizer});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return result.err.find("warning: --tokenizer differs from the tokenizer in " +
+                           model_.string()) != std::string::npos;
+  };
+  EXPECT_FALSE(warned("bytes")) << "the model's own by another way";
+  make_char_tokenizer("abcdefgh")->save(directory_ / "chars");
+  EXPECT_TRUE(warned(directory_ / "chars"));
+  std::ofstream(model_ / "tokenizer.json") << "damaged";
+  EXPECT_FALSE(warned(directory_ / "chars")) << "one that cannot be read is there to be replaced";
+  fs::remove(model_ / "tokenizer.json");
+  EXPECT_FALSE(warned(directory_ / "chars"));
 }
 
 TEST_F(GenerateCommand, WeightsMayBeBf16) {
@@ -88,6 +109,30 @@ TEST_F(GenerateCommand, TheSameTextFromEveryWayToGiveThePrompt) {
   EXPECT_EQ(with({"--prompt-file", (directory_ / "prompt.txt").string()}), text);
   EXPECT_EQ(with({"--prompt-file", "-"}, "some prompt"), text);
   EXPECT_EQ(with({"-p", "some prompt", "--no-echo"}), text.substr(11));
+}
+
+// The bytes of random weights are hardly ever UTF-8, and many are control characters.
+TEST_F(GenerateCommand, TheTextIsUtf8WhateverTheModelWrites) {
+  const ProcessResult result =
+      generate({"-p", "a\x1b[2Jb", "-n", "150", "--temperature", "1", "--context-overflow", "slide",
+                "--ignore-end-of-text", "--no-echo", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(valid_utf8_prefix(result.out), result.out.size());
+  const Json json = last_line(result.out);
+  const std::string text = json["text"];
+  EXPECT_NE(text.find("\xEF\xBF\xBD"), std::string::npos) << "nothing was replaced";
+  EXPECT_TRUE(result.out.starts_with(text + "\n")) << "two forms of one text";
+  EXPECT_EQ(json["ids"].size(), 150u);
+}
+
+TEST_F(GenerateCommand, NothingThatSteersATerminalGoesToIt) {
+  test::Terminal terminal({"generate", model_.string(), "-p", "a\x1b[2Jb", "-n", "150",
+                           "--temperature", "1", "--context-overflow", "slide"});
+  EXPECT_EQ(terminal.wait_for_end(), 0);
+  EXPECT_TRUE(terminal.shown().starts_with("a[2Jb")) << terminal.shown();
+  for (const unsigned char c : terminal.shown()) {
+    EXPECT_TRUE((c >= 0x20 && c != 0x7F) || c == '\n' || c == '\t' || c == '\r') << int{c};
+  }
 }
 
 TEST_F(GenerateCommand, SeveralSamplesComeOneBehindTheOther) {
@@ -188,6 +233,8 @@ TEST_F(GenerateCommand, WrongCommandLinesAndInputsHaveTheirExitCodes) {
       {2, {"-p", letters}, "40 tokens"},
       {2, {"-p", "a", "--prompt-file", "b"}, "--prompt"},
       {2, {"--no-such-option"}, "--no-such-option"},
+      {2, {"-p", "a", "--logprobs", "2"}, "--json"},
+      {2, {"-p", "a", "--stop", ""}, "--stop: the text is empty"},
       {3, {"--prompt-file", absent}, "absent"},
       {2, {"--tokenizer", absent}, "absent"},
   };

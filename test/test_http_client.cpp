@@ -180,5 +180,15 @@ TEST(UrlEscape, KeepsWhatIsPlain) {
   EXPECT_EQ(url_escape("a b?#%\xc3\xa4"), "a%20b%3F%23%25%C3%A4");
 }
 
+TEST(Html, IsKnownByItsBeginning) {
+  for (const char* text :
+       {"<!DOCTYPE html>", "\r\n <html lang=\"en\">", "<HTML>", "<!doctype HTML"}) {
+    EXPECT_TRUE(begins_html(as_bytes(std::string_view(text)))) << text;
+  }
+  for (const char* text : {"", " ", "<", "{\"<html>\": 1}", "<xml>", "text <html>"}) {
+    EXPECT_FALSE(begins_html(as_bytes(std::string_view(text)))) << text;
+  }
+}
+
 }  // namespace
 }  // namespace llm

@@ -1,57 +1,20 @@
 // Asking a hub for files: identities, tokens, redirects, retries and refusals.
-#include <gtest/gtest.h>
-#include <stdlib.h>
-
 #include <chrono>
 
 #include "base/hash.h"
-#include "support/expect_error.h"
-#include "support/fake_hub.h"
-#include "weights/hub.h"
+#include "support/hub_test.h"
 
 namespace llm {
 namespace {
 
 using test::expect_error;
-using test::FakeHub;
+using test::HubTest;
+using test::is_any;
+using test::is_storage;
+using test::is_weights;
 using test::ServedReply;
 using test::ServedRequest;
 using test::StringSink;
-
-bool is_weights(const ServedRequest& request) {
-  return request.path.ends_with("/model.safetensors");
-}
-bool is_any(const ServedRequest&) { return true; }
-bool is_storage(const ServedRequest& request) { return request.path.starts_with("/storage/"); }
-
-class HubTest : public testing::Test {
- protected:
-  void SetUp() override { setenv("no_proxy", "127.0.0.1", 1); }
-
-  HubOptions options() const {
-    HubOptions options;
-    options.endpoint = server_.url();
-    options.retry_delay = 0.001;
-    options.retries = 3;
-    return options;
-  }
-  RemoteFile weights(Hub& hub) {
-    hub.open("gpt2");
-    const auto file = hub.find("model.safetensors");
-    return file ? *file : RemoteFile{};
-  }
-  void status_for(bool (*which)(const ServedRequest&), int status, const std::string& code = "") {
-    server_.change_replies([=](const ServedRequest& request, ServedReply& reply) {
-      if (!which(request)) return;
-      reply = {};
-      reply.status = status;
-      reply.body = "<html>sorry</html>";
-      if (!code.empty()) reply.headers = {{"X-Error-Code", code}};
-    });
-  }
-
-  FakeHub server_;
-};
 
 TEST_F(HubTest, KnowsSizesAndHashes) {
   Hub hub(options());
@@ -234,59 +197,6 @@ TEST_F(HubTest, RetryAfterIsKept) {
   });
   expect_error(ErrorKind::device, "429, too many requests, and wants to be asked again in 1:00:00",
                [&] { hub.open("gpt2"); });
-}
-
-TEST_F(HubTest, ServersWithoutHeadAreAskedByGet) {
-  server_.change_replies([](const ServedRequest& request, ServedReply& reply) {
-    if (request.method == "HEAD") reply = {}, reply.status = 501;
-  });
-  Hub hub(options());
-  EXPECT_EQ(hub.open("gpt2").size, 23);
-  StringSink sink;
-  hub.get(weights(hub), sink);
-  EXPECT_EQ(sink.bytes.size(), 100'000u);
-}
-
-TEST_F(HubTest, AnotherHostMayRefuseHead) {
-  server_.change_replies([](const ServedRequest& request, ServedReply& reply) {
-    if (!is_storage(request)) reply.headers.erase(reply.headers.begin());  // no X-Linked-Size
-    if (is_storage(request) && request.method == "HEAD") reply.status = 403;
-  });
-  Hub hub(options());
-  hub.open("gpt2");
-  const auto file = hub.find("model.safetensors");
-  ASSERT_TRUE(file.has_value());
-  EXPECT_EQ(file->size, -1);
-  StringSink sink;
-  hub.get(*file, sink);
-  EXPECT_EQ(sink.bytes.size(), 100'000u);
-}
-
-TEST_F(HubTest, PlainWebServersAreEnough) {
-  server_.change_replies([](const ServedRequest&, ServedReply& reply) {
-    if (reply.status == 200) reply.headers = {{"ETag", "W/\"weak\""}};
-  });
-  Hub hub(options());
-  const RemoteFile config = hub.open("gpt2");
-  EXPECT_EQ(config.size, 23);
-  EXPECT_EQ(config.hash_kind, HashKind::none);
-  EXPECT_EQ(config.etag, "");
-  EXPECT_EQ(config.commit, "");
-}
-
-TEST_F(HubTest, HashesCountInAnyFormOfEtag) {
-  const std::string hash = test::git_blob_hash(server_.bytes_of("config.json"));
-  std::string etag;
-  server_.change_replies([&](const ServedRequest&, ServedReply& reply) {
-    if (reply.status == 200) reply.headers = {{"ETag", etag}};
-  });
-  Hub hub(options());
-  for (const std::string& form : {hash, "\"" + hash + "\"", "W/\"" + hash + "\""}) {
-    etag = form;
-    EXPECT_EQ(hub.open("gpt2").hash, hash) << form;
-  }
-  etag = hash.substr(1);  // neither a hash nor quoted
-  EXPECT_EQ(hub.open("gpt2").etag, "");
 }
 
 TEST_F(HubTest, RefusalsSayWhatToDo) {

@@ -5,6 +5,7 @@
 #include "backend/plan_backend.h"
 #include "base/error.h"
 #include "cpu_ref/cpu_backend.h"
+#include "support/expect_error.h"
 #include "support/memory_backend.h"
 #include "support/small_model.h"
 #include "support/temporary_directory.h"
@@ -310,6 +311,24 @@ TEST_F(ModelFolder, FoldersThatAreNoModelAreRefused) {
   expect_refusal("model.safetensors");
   overwrite(directory_ / "config.json", "{\"n_layer\": 1e9}");
   expect_refusal("config.json");
+}
+
+TEST_F(ModelFolder, WhatIsMissingIsNamed) {
+  const auto refused = [&](const fs::path& path, const std::string& part) {
+    test::expect_error(ErrorKind::input, part, [&] { resolve_model_folder(path.string()); });
+  };
+  const fs::path folder = directory_.path();
+  refused(folder, "neither config.json and model.safetensors");
+  std::ofstream(folder / "config.json") << "{}";
+  refused(folder, "has config.json, but no weights: neither model.safetensors nor");
+  std::ofstream(folder / "pytorch_model.bin") << "x";
+  refused(folder, "has pytorch_model.bin, not model.safetensors (`llm import '" + folder.string());
+  fs::remove(folder / "config.json");
+  refused(folder, "`llm import '" + (folder / "pytorch_model.bin").string() + "' -o DIR`");
+  fs::remove(folder / "pytorch_model.bin");
+  std::ofstream(folder / "model.safetensors") << "x";
+  refused(folder, "has model.safetensors, but no config.json");
+  refused(folder / "model.safetensors", "is a file; a model is a folder (if it holds weights");
 }
 
 TEST_F(ModelFolder, AFullDiskLeavesTheOldWeights) {

@@ -178,7 +178,15 @@ TEST(ModelSource, FilesThatAreNothingAreInputErrors) {
   expect_error(ErrorKind::input, directory.path().string(),
                [&] { open_model_source(directory.path()); });
   std::ofstream(directory / "a.bin") << "hello, this is no model at all";
-  expect_error(ErrorKind::input, "a.bin", [&] { open_model_source(directory / "a.bin"); });
+  expect_error(ErrorKind::input,
+               "a.bin: is no file of weights of a known form (safetensors, a state dict of PyTorch "
+               "(.pth) and a model file of llm.c (.bin) are read)",
+               [&] { open_model_source(directory / "a.bin"); });
+  for (const char* name : {"empty.pth", "empty.safetensors"}) {
+    std::ofstream(directory / name) << "";
+    expect_error(ErrorKind::input, std::string(name) + ": is empty",
+                 [&] { open_model_source(directory / name); });
+  }
 }
 
 }  // namespace

@@ -127,18 +127,28 @@ TEST_F(PartFileTest, APartThatIsTooLongIsDropped) {
 TEST_F(PartFileTest, SameContent) {
   std::ofstream(target_) << bytes_;
   RemoteFile file = file_;
-  EXPECT_TRUE(is_same_content(target_, file));
-  EXPECT_TRUE(is_same_content(target_, remote(bytes_, HashKind::git_blob)));
+  EXPECT_TRUE(is_same_content(target_, file, ""));
+  EXPECT_TRUE(is_same_content(target_, remote(bytes_, HashKind::git_blob), ""));
   file.hash[5] ^= 1;
-  EXPECT_FALSE(is_same_content(target_, file));
+  EXPECT_FALSE(is_same_content(target_, file, file_.hash)) << "the server's hash counts";
   file.hash_kind = HashKind::none;
-  EXPECT_TRUE(is_same_content(target_, file));  // only the size is known
+  EXPECT_TRUE(is_same_content(target_, file, file_.hash));
+  EXPECT_FALSE(is_same_content(target_, file, file.hash));
+  EXPECT_FALSE(is_same_content(target_, file, "")) << "a size says nothing of the bytes";
   ++file.size;
-  EXPECT_FALSE(is_same_content(target_, file));
-  file.size = -1;
-  EXPECT_FALSE(is_same_content(target_, file));  // nothing is
-  EXPECT_FALSE(is_same_content(folder_ / "absent", file_));
-  EXPECT_FALSE(is_same_content(folder_.path(), file_));
+  EXPECT_FALSE(is_same_content(target_, file, file_.hash));
+  EXPECT_FALSE(is_same_content(folder_ / "absent", file_, ""));
+  EXPECT_FALSE(is_same_content(folder_.path(), file_, ""));
+}
+
+TEST_F(PartFileTest, WithoutAHashItTellsItsOwn) {
+  RemoteFile file = file_;
+  file.hash_kind = HashKind::none;
+  file.hash.clear();
+  PartFile part(folder_.path(), file);
+  part.write(as_bytes(bytes_));
+  EXPECT_TRUE(part.finish());
+  EXPECT_EQ(part.digest(), sha256_of(as_bytes(bytes_)));
 }
 
 }  // namespace

@@ -99,6 +99,9 @@ TEST_F(TokenizerCommand, WrongCallsExitWithTheRightCode) {
   EXPECT_NE(refused.err.find("tokenizer.json: is there already"), std::string::npos) << refused.err;
   EXPECT_EQ(read_text_file(directory_ / "t/tokenizer.json"), "{");
   ASSERT_EQ(train({"--vocab-size", "260", "--force"}).exit_code, 0);
+  const ProcessResult both = use({"encode", "a", "--file", (directory_ / "text.txt").string()});
+  EXPECT_EQ(both.exit_code, 2);
+  EXPECT_NE(both.err.find("TEXT excludes --file"), std::string::npos) << both.err;
   EXPECT_EQ(use({"decode", "260"}).exit_code, 2);
   EXPECT_EQ(use({"decode", "-1"}).exit_code, 2);
   EXPECT_EQ(use({"decode", "1x"}).exit_code, 2);

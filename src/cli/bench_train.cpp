@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <numeric>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/progress.h"
@@ -79,6 +80,7 @@ class Bench {
  public:
   Bench(const TrainOptions& options, Backend& backend)
       : options_(options), backend_(backend), comm_(make_single_comm()) {
+    progress_.show("making the model and the batches");
     const MemoryPlan plan = plan_memory(backend, objective_, options);
     planned_bytes_ = plan.total();
     require_memory(plan, backend, objective_, options);
@@ -95,12 +97,13 @@ class Bench {
     backend.set_tuning(false);
   }
 
-  // Seconds per step over `count` steps.
-  double run(int64_t count) {
+  // Seconds per step over `count` steps, which are `what`.
+  double run(std::string_view what, int64_t count) {
     using Clock = std::chrono::steady_clock;
     backend_.synchronize();
     const Clock::time_point start = Clock::now();
     for (int64_t i = 0; i < count; ++i) {
+      progress_.show(fmt::format("{} {}/{}", what, i + 1, count));
       StepRequest request;
       request.step = ++step_;
       request.learning_rate = 6e-4 * std::min(1.0, static_cast<double>(step_) / 10);
@@ -118,12 +121,13 @@ class Bench {
   std::vector<OpTime> profile() {
     workspace_->step.forget_recordings();
     backend_.set_profiling(true);
-    run(1);
+    run("profiled step", 1);
     std::vector<OpTime> times = backend_.op_times();
     backend_.set_profiling(false);
     return times;
   }
 
+  void end_progress() { progress_.finish(); }
   const StepResult& last() const { return last_; }
   int64_t planned_bytes() const { return planned_bytes_; }
 
@@ -135,6 +139,7 @@ class Bench {
   std::unique_ptr<Workspace> workspace_;
   std::vector<Batch> batches_;
   StepResult last_;
+  Progress progress_;
   int64_t step_ = 0, planned_bytes_ = 0;
 };
 
@@ -148,8 +153,9 @@ void bench_train(const Arguments& arguments) {
   const std::unique_ptr<Backend> backend = make_backend(arguments.device, device);
   const TrainOptions options = options_of(arguments, *backend);
   Bench bench(options, *backend);
-  bench.run(arguments.warmup);
-  const double seconds = bench.run(arguments.steps);
+  bench.run("warm-up step", arguments.warmup);
+  const double seconds = bench.run("step", arguments.steps);
+  bench.end_progress();
   const double rate = static_cast<double>(options.total_batch_tokens) / seconds;
   const double flops = rate * training_flop_per_token(options.model, options.length);
   fmt::print("{} {}: {} parameters, {}, {} x {} tokens per micro-batch, {} per step{}\n",
@@ -167,6 +173,7 @@ void bench_train(const Arguments& arguments) {
               {"flops", flops},
               {"planned_memory_bytes", bench.planned_bytes()}};
   const std::vector<OpTime> times = bench.profile();
+  bench.end_progress();
   if (!times.empty()) {
     const Ceilings ceilings = measure_ceilings(*backend);
     result["parts"] = print_breakdown(times, options, seconds, ceilings);

@@ -18,6 +18,7 @@
 #include "cli/model_arguments.h"
 #include "cli/output.h"
 #include "infer/chat.h"
+#include "infer/text_stream.h"
 
 namespace llm {
 namespace {
@@ -141,7 +142,11 @@ class Conversation {
     if (interactive_) notice("");
   }
 
-  const std::vector<Json>& answers() const { return answers_; }
+  // An answer that an error has cut short is not among them, but its line is ended.
+  const std::vector<Json>& finished_answers() {
+    if (!std::exchange(at_line_start_, true)) print("\n");
+    return answers_;
+  }
 
  private:
   void show_prompt() {
@@ -224,23 +229,28 @@ class Conversation {
     const ChatTurn& turn = session_.ask(message, stream());
     show(turn);
     if (session_.forgotten() > forgotten) {
-      notice(fmt::format("(the context is full: the first {} of the conversation are forgotten)",
-                         counted(static_cast<int64_t>(session_.forgotten()), "turn")));
+      const auto count = static_cast<int64_t>(session_.forgotten());
+      const std::string turns = count == 1 ? "turn" : with_commas(count) + " turns";
+      log_info(fmt::format("(the context is full: the first {} of the conversation {} forgotten)",
+                           turns, count == 1 ? "is" : "are"));
     }
   }
 
   ChatSession::TextSink stream() {
     InterruptCatcher::forget();
-    at_line_start_ = true;
+    at_line_start_ = silent_ = true;
     return [this](std::string_view text) {
-      print(text);
-      at_line_start_ = text.ends_with('\n');
+      const std::string shown = shown_text(text, terminal_);
+      if (shown.empty()) return;
+      print(shown);
+      at_line_start_ = shown.ends_with('\n');
+      silent_ = false;
     };
   }
 
   // What follows the text of an answer.
   void show(const ChatTurn& turn) {
-    if (!at_line_start_ || turn.answer.text.empty()) print("\n");
+    if (!std::exchange(at_line_start_, true) || silent_) print("\n");
     answers_.push_back(turn_json(turn));
     switch (turn.answer.reason) {
       case FinishReason::interrupted:
@@ -261,9 +271,11 @@ class Conversation {
 
   ChatSession& session_;
   bool interactive_;
+  const bool terminal_ = isatty(STDOUT_FILENO) == 1;
   LineReader reader_;
   std::string message_;
-  bool unfinished_ = false, interrupted_ = false, at_line_start_ = true;
+  bool unfinished_ = false, interrupted_ = false;
+  bool at_line_start_ = true, silent_ = true;  // of the answer: silent while nothing was shown
   std::vector<Json> answers_;
 };
 
@@ -283,6 +295,7 @@ void chat(Arguments arguments) {
   options.generate.seed = static_cast<uint64_t>(arguments.seed);
   options.generate.interrupted = InterruptCatcher::interrupted;
   validate(options.generate.sampler);
+  require_stop_texts(options.generate.stop);
   std::optional<ChatTemplate> format;
   if (!arguments.format.empty()) format = chat_template_named(arguments.format);
 
@@ -292,6 +305,7 @@ void chat(Arguments arguments) {
   const std::unique_ptr<Gpt> model = load_weights(opened);
   Engine engine(*model, *opened.tokenizer);
   ChatSession session(engine, *opened.tokenizer, opened.config.context, options);
+  session.check_options();
 
   const bool interactive = isatty(STDIN_FILENO) == 1;
   std::optional<InterruptCatcher> catcher;
@@ -301,8 +315,13 @@ void chat(Arguments arguments) {
                          chat_template_name(options.format), with_commas(opened.config.context)));
   }
   Conversation conversation(session, interactive);
-  conversation.run();
-  if (arguments.json) print_figures(conversation.answers(), session.figures());
+  try {
+    conversation.run();
+  } catch (const Error&) {  // what was answered before it is not lost
+    if (arguments.json) print_figures(conversation.finished_answers(), session.figures());
+    throw;
+  }
+  if (arguments.json) print_figures(conversation.finished_answers(), session.figures());
 }
 
 }  // namespace

@@ -58,6 +58,12 @@ std::unique_ptr<Tokenizer> tokenizer_for(const Arguments& arguments, const fs::p
 
 void report(const Arguments& arguments, const ConversionResult& result, double seconds) {
   const int64_t parameters = parameter_count(result.config);
+  if (result.not_finite > 0) {
+    log_warning(
+        fmt::format("{} of {} weights are NaN or infinite, the first in {}: the model "
+                    "cannot compute with them",
+                    with_commas(result.not_finite), with_commas(parameters), result.not_finite_in));
+  }
   const auto bytes = static_cast<int64_t>(fs::file_size(result.weights));
   if (!arguments.json) {
     print(fmt::format("{} parameters in {}, {}, {:.1f} s -> {}\n", with_commas(parameters),
@@ -70,6 +76,7 @@ void report(const Arguments& arguments, const ConversionResult& result, double s
                   {"bytes", bytes},
                   {"seconds", seconds},
                   {"tied", result.config.tied},
+                  {"not_finite", result.not_finite},
                   {"weights", result.weights.string()}});
 }
 
@@ -80,7 +87,7 @@ void convert(const Arguments& arguments, const ModelSource& source, ModelConfig 
   if (arguments.dtype != "keep") target.dtype = parse_file_dtype(arguments.dtype);
   const auto tokenizer = tokenizer_for(arguments, source.folder);
   target.tokenizer = tokenizer.get();
-  const bool told = source.config && source.naming == Naming::hugging_face;  // by a config.json
+  const bool told = source.config && source.naming != Naming::llm_c;  // by a config.json
   const bool other = !arguments.tokenizer.empty();  // than the config was made for
   if (tokenizer != nullptr && (!told || other) && tokenizer->end_of_text()) {
     config.bos_token_id = config.eos_token_id = *tokenizer->end_of_text();
@@ -131,7 +138,8 @@ void add_common_options(CLI::App& command, Arguments& arguments) {
       ->type_name("T");
   command.add_option("--tokenizer-dir", arguments.tokenizer_dir, "folder with the files of `gpt2`")
       ->type_name("DIR");
-  command.add_flag("--force", arguments.force, "replace files in a folder that is not empty");
+  command.add_flag("--force", arguments.force,
+                   "replace files in a folder that is not empty; a tokenizer in it goes");
   command.add_flag("--json", arguments.json, "print the figures as one JSON line");
 }
 
@@ -147,8 +155,10 @@ void add_import_command(CLI::App& app) {
       ->required();
   add_common_options(*command, *arguments);
   command
-      ->add_option("--heads", arguments->heads,
-                   "attention heads, where the file does not tell (a state dict does not)")
+      ->add_option(
+          "--heads", arguments->heads,
+          "attention heads, where neither the file nor a config.json beside it tells (a state "
+          "dict does not)")
       ->check(CLI::Range(1, 1 << 20))
       ->type_name("N");
   command->add_option("--config", arguments->config, "config.json that describes the model")
@@ -156,10 +166,10 @@ void add_import_command(CLI::App& app) {
   command->add_flag("--untied", arguments->untied,
                     "keep an output layer that equals the token embedding as one of its own");
   command->footer(
-      "Example: llm import gpt2-small-124M.pth --heads 12 --tokenizer gpt2 --tokenizer-dir "
-      "gpt2-files -o models/gpt2\n"
+      "Example: llm import gpt2-small-124M.pth --heads 12 --tokenizer gpt2 \\\n"
+      "             --tokenizer-dir gpt2-files -o models/gpt2\n"
       "State dicts are those of Hugging Face's GPT2LMHeadModel and of GPTModel in the book \"Build "
-      "a "
+      "a\n"
       "Large Language Model (From Scratch)\". They are read as data: no code in them is run.");
   command->callback([arguments] { import_model(*arguments); });
 }
@@ -175,7 +185,8 @@ void add_export_command(CLI::App& app) {
       ->add_option(
           "--format", arguments->format,
           "hugging-face: a folder that transformers opens; book: model.pth for GPTModel of "
-          "\"Build a Large Language Model (From Scratch)\"; llm.c: model.bin")
+          "\"Build a Large Language Model (From Scratch)\", with a config.json for `llm import`; "
+          "llm.c: model.bin")
       ->type_name("hugging-face|book|llm.c");
   add_common_options(*command, *arguments);
   command->footer(

@@ -69,6 +69,11 @@ void print_result(const Arguments& arguments, const fs::path& folder,
                         format_duration(summary.seconds));
   print(fmt::format("{}: {}, {} in {}; {}\n", model, counted(summary.files, "file"),
                     format_bytes(summary.bytes), folder.string(), fetched));
+  if (summary.files_without_hash > 0) {
+    print(fmt::format("only sizes were checked of {}: the server tells no hash of {}\n",
+                      counted(summary.files_without_hash, "file"),
+                      summary.files_without_hash == 1 ? "it" : "them"));
+  }
   if (!arguments.json) {
     print(fmt::format("Try it: llm generate {} -p \"Once upon a time\"\n", name));
     return;
@@ -78,6 +83,7 @@ void print_result(const Arguments& arguments, const fs::path& folder,
                   {"commit", summary.commit},
                   {"files", summary.files},
                   {"bytes", summary.bytes},
+                  {"files_without_hash", summary.files_without_hash},
                   {"fetched_files", summary.fetched_files},
                   {"fetched_bytes", summary.fetched_bytes},
                   {"seconds", summary.seconds}});
@@ -126,7 +132,8 @@ void add_download_command(CLI::App& app) {
   command->add_option("--revision", options.hub.revision, "branch, tag or commit")
       ->type_name("NAME");
   command->add_flag("--force", options.force,
-                    "replace files in the folder that are not of this model");
+                    "take over a folder that no download of this model made: what is not the "
+                    "model's is replaced");
   command
       ->add_option("--retries", options.hub.retries,
                    "after a lost connection or a busy server, in a row without progress")
@@ -146,7 +153,8 @@ void add_download_command(CLI::App& app) {
       "The download folder is LLM_HOME/models, else XDG_DATA_HOME/llm/models, else\n"
       "~/.local/share/llm/models. What is there is not fetched again; after an interruption (also\n"
       "Ctrl-C) the same command goes on. Sizes and hashes are checked before a file gets its "
-      "name.\n"
+      "name;\n"
+      "where the server tells no hash, what came is known again by a hash of our own.\n"
       "HF_TOKEN of the environment is sent to the endpoint, for private models and those with a\n"
       "licence to accept. Proxies are those of HTTPS_PROXY.\n\n"
       "Example:\n"

@@ -27,7 +27,8 @@ constexpr int64_t kHostTokens = 8192, kDeviceTokens = 65536, kMostBatch = 4096;
 
 struct Arguments {
   ModelArguments model;
-  std::string data, split = "val", text_key = "text", tasks, shots_file;
+  std::string data, text_key = "text", tasks, shots_file;
+  std::optional<std::string> split;
   std::optional<int64_t> context, stride, batch;
   int64_t shots = 0, seed = 42;
   bool json = false;
@@ -40,6 +41,13 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 void check_arguments(const Arguments& arguments) {
   if (arguments.data.empty() && arguments.tasks.empty()) {
     fail_usage("", "there is nothing to evaluate on: give --data or --tasks");
+  }
+  const bool no_folder = arguments.data.empty() || fs::is_regular_file(arguments.data);
+  if (arguments.split && no_folder) {
+    fail_usage("--split", "is of a dataset folder, and --data names none");
+  }
+  if (arguments.stride && arguments.data.empty()) {
+    fail_usage("--stride", "is between windows of --data, which is not given");
   }
   if (arguments.tasks.empty() && (arguments.shots > 0 || !arguments.shots_file.empty())) {
     fail_usage("--shots", "are examples for --tasks");
@@ -145,8 +153,8 @@ void evaluate(const Arguments& arguments) {
   const WindowOptions windows = window_options(arguments, opened.config);
   EvalData data;
   if (with_data) {
-    data = open_eval_data(arguments.data, arguments.split, arguments.text_key, *opened.tokenizer,
-                          opened.config, arguments.model.model);
+    data = open_eval_data(arguments.data, arguments.split.value_or("val"), arguments.text_key,
+                          *opened.tokenizer, opened.config, arguments.model.model);
   }
   const std::unique_ptr<Gpt> model = load_weights(opened);
   const int64_t at_once = opened.backend->is_host() ? kHostTokens : kDeviceTokens;
@@ -171,6 +179,7 @@ void add_text_options(CLI::App& command, Arguments& arguments) {
       ->type_name("DIR|FILE")
       ->group(group);
   command.add_option("--split", arguments.split, "of a dataset folder")
+      ->default_str("val")
       ->type_name("val|train")
       ->group(group);
   command.add_option("--text-key", arguments.text_key, "of the objects in a .jsonl file")

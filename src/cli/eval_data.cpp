@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/parallel.h"
+#include "cli/output.h"
 #include "data/corpus_reader.h"
 #include "data/document_encoder.h"
 
@@ -70,7 +71,7 @@ EvalData open_eval_data(const std::string& path, const std::string& split,
   EvalData data = tokens ? open_tokens(path, split, tokenizer, config, model_name)
                          : open_text(path, text_key, tokenizer);
   if (data.text.size < 2) {
-    fail_input(data.name, fmt::format("{} tokens: nothing can be predicted", data.text.size),
+    fail_input(data.name, counted(data.text.size, "token") + ": nothing can be predicted",
                tokens ? "choose the other --split, or another dataset" : "give a longer text");
   }
   return data;

@@ -1,5 +1,6 @@
 // llm generate
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <map>
 #include <memory>
@@ -13,6 +14,7 @@
 #include "cli/model_arguments.h"
 #include "cli/output.h"
 #include "infer/engine.h"
+#include "infer/text_stream.h"
 
 namespace llm {
 namespace {
@@ -110,9 +112,10 @@ class SamplePrinter {
 
  private:
   void show(std::string_view text) {
-    if (text.empty()) return;
-    print(text);
-    at_line_start_ = text.ends_with('\n');
+    const std::string shown = shown_text(text, terminal_);
+    if (shown.empty()) return;
+    print(shown);
+    at_line_start_ = shown.ends_with('\n');
   }
   void begin() {
     ++live_;
@@ -125,6 +128,7 @@ class SamplePrinter {
 
   int64_t count_, live_ = -1;  // -1: nothing was printed yet
   std::string prompt_;
+  const bool terminal_ = isatty(STDOUT_FILENO) == 1;
   bool at_line_start_ = true;
   std::map<int64_t, std::string> waiting_;
   std::map<int64_t, bool> ended_;
@@ -188,9 +192,9 @@ void report(const std::vector<Generation>& results, const GenerateFigures& figur
                     "--context-overflow slide goes on",
                     with_commas(config.context)));
   }
-  log_info(fmt::format("prefill {} tokens, {:.1f} tok/s | decode {} tokens, {:.1f} tok/s",
-                       with_commas(figures.prefill_tokens), figures.prefill_rate(),
-                       with_commas(figures.decode_tokens), figures.decode_rate()));
+  log_info(fmt::format("prefill {}, {:.1f} tok/s | decode {}, {:.1f} tok/s",
+                       counted(figures.prefill_tokens, "token"), figures.prefill_rate(),
+                       counted(figures.decode_tokens, "token"), figures.decode_rate()));
 }
 
 void generate(Arguments arguments) {
@@ -199,6 +203,10 @@ void generate(Arguments arguments) {
                fmt::format("\"{}\" is neither stop nor slide", arguments.overflow));
   }
   GenerateOptions& options = arguments.options;
+  require_stop_texts(options.stop);
+  if (options.logprobs > 0 && !arguments.json) {
+    fail_usage("--logprobs", "go into the line of --json, which is not asked for");
+  }
   options.overflow = arguments.overflow == "slide" ? ContextOverflow::slide : ContextOverflow::stop;
   options.seed = static_cast<uint64_t>(arguments.seed);
   validate(options.sampler);
@@ -279,7 +287,9 @@ void add_generate_command(CLI::App& app) {
   command->footer(
       "Example: llm generate runs/shakespeare -p \"ROMEO:\" -n 300 --temperature 0.8\n"
       "         llm generate models/gpt2 --prompt-file - --stop . --json < prompt.txt\n"
-      "The text goes to stdout as it is made, in whole characters; speed goes to stderr.");
+      "The text goes to stdout as it is made, in whole characters; bytes that are none become "
+      "U+FFFD,\n"
+      "and a terminal gets no control characters (--json keeps the tokens). Speed goes to stderr.");
   command->callback([arguments] { generate(*arguments); });
 }
 

@@ -44,6 +44,11 @@ std::string choices(const CLI::Option& option) {
   return result;
 }
 
+// Whether a description tells what holds without the option: in brackets at its end, or "default".
+bool tells_default(const std::string& text) {
+  return text.ends_with(']') || text.find("(default") != std::string::npos;
+}
+
 class HelpFormatter final : public CLI::Formatter {
  public:
   explicit HelpFormatter(size_t columns) : columns_(columns) { column_width(kIndent); }
@@ -60,7 +65,8 @@ class HelpFormatter final : public CLI::Formatter {
       text += ": " + list;
     }
     const std::string usual = option->get_default_str();
-    if (!usual.empty() && usual != "[]" && !option->get_required()) text += " [" + usual + "]";
+    const bool shown = !usual.empty() && usual != "[]" && !option->get_required();
+    if (shown && !tells_default(text)) text += " [" + usual + "]";
     if (option->get_required() && !is_positional) text += " (required)";
     return two_columns(left, text, get_column_width(), columns_ ? columns_ : terminal_columns());
   }

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/progress.h"
 #include "cli/commands.h"
+#include "cli/output.h"
 #include "model/config.h"
 #include "weights/model_source.h"
 
@@ -60,9 +61,9 @@ void print_text(const ModelSource& source) {
     fmt::print("  {:<40} {:<5} {:<16} {:>12}\n", printable(tensor.name), dtype_name(tensor.dtype),
                shape_text(tensor.shape), format_bytes(tensor.bytes()));
   }
-  fmt::print("{} tensors, {} numbers, {}", with_commas(tensors.tensors().size()),
-             with_commas(totals.numbers), format_bytes(totals.bytes));
-  if (source.config) fmt::print("; {} parameters", with_commas(parameter_count(*source.config)));
+  fmt::print("{}, {}, {}", counted(static_cast<int64_t>(tensors.tensors().size()), "tensor"),
+             counted(totals.numbers, "number"), format_bytes(totals.bytes));
+  if (source.config) fmt::print("; {}", counted(parameter_count(*source.config), "parameter"));
   fmt::print("\n");
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "cli/commands.h"
 #include "cli/device.h"
 #include "train/checkpoint.h"
@@ -16,9 +17,25 @@ void check_dtype(const std::string& dtype) {
   fail_usage("--dtype", fmt::format("\"{}\" is none of auto, f32, tf32, bf16", dtype));
 }
 
+// Ids mean the tokens that the model was trained with.
+void warn_about_another_tokenizer(const Tokenizer& given, const fs::path& folder) {
+  std::unique_ptr<Tokenizer> own;
+  try {
+    own = read_model_tokenizer(folder);
+  } catch (const Error&) {  // a broken one is a reason to give another
+  }
+  if (own == nullptr || own->hash() == given.hash()) return;
+  log_warning(
+      fmt::format("--tokenizer differs from the tokenizer in {}; unless the model was trained with "
+                  "it, the text will be wrong",
+                  folder.string()));
+}
+
 std::unique_ptr<Tokenizer> find_tokenizer(const ModelArguments& arguments, const fs::path& folder) {
   if (!arguments.tokenizer.empty()) {
-    return open_tokenizer(arguments.tokenizer, arguments.tokenizer_dir);
+    auto given = open_tokenizer(arguments.tokenizer, arguments.tokenizer_dir);
+    warn_about_another_tokenizer(*given, folder);
+    return given;
   }
   auto tokenizer = read_model_tokenizer(folder);
   if (tokenizer == nullptr) {
@@ -72,6 +89,12 @@ OpenedModel open_model(const ModelArguments& arguments) {
 
 std::unique_ptr<Gpt> load_weights(const OpenedModel& opened) {
   return load_model(*opened.backend, opened.folder, {.dtype = opened.dtype});
+}
+
+void require_stop_texts(const std::vector<std::string>& stops) {
+  for (const std::string& stop : stops) {
+    if (stop.empty()) fail_usage("--stop", "the text is empty; is a shell variable not set?");
+  }
 }
 
 void add_sampler_options(CLI::App& command, SamplerOptions& sampler, int64_t& seed) {

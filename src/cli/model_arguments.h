@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "backend/backend.h"
 #include "base/file.h"
@@ -34,6 +35,9 @@ struct OpenedModel {
 // tokenizer and none is given, before the weights are read.
 OpenedModel open_model(const ModelArguments& arguments);
 std::unique_ptr<Gpt> load_weights(const OpenedModel& opened);
+
+// Throws Error{usage} for an empty text of --stop, which ends nothing.
+void require_stop_texts(const std::vector<std::string>& stops);
 
 // --temperature, --top-k, --top-p, --min-p, --repetition-penalty and --seed.
 void add_sampler_options(CLI::App& command, SamplerOptions& sampler, int64_t& seed);

@@ -269,10 +269,11 @@ void add_encode(CLI::App& app) {
   auto options = std::make_shared<EncodeOptions>();
   CLI::App* command = app.add_subcommand("encode", "text -> token ids on one line");
   options->tokenizer.add_to(*command);
-  command->add_option("TEXT", options->text, "the text (default: standard input)");
+  auto* text = command->add_option("TEXT", options->text, "the text (default: standard input)");
   command->add_option("--file", options->file, "read the text from a file")
       ->capture_default_str()
-      ->type_name("F");
+      ->type_name("F")
+      ->excludes(text);
   command->add_flag("--allow-special", options->allow_special,
                     "special tokens in the text become their ids instead of ordinary text");
   command->add_flag("--count", options->count, "print the number of tokens only");

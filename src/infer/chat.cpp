@@ -9,6 +9,23 @@
 #include "base/rng.h"
 
 namespace llm {
+namespace {
+
+std::string template_where(ChatTemplate format) {
+  return fmt::format("template {}", chat_template_name(format));
+}
+
+// Runs `encode`; what the tokenizer cannot express is an error of the part `where`.
+template <typename Encode>
+void named(const std::string& where, const Encode& encode) {
+  try {
+    encode();
+  } catch (const Error& error) {
+    fail_usage(where, error.problem(), error.hint());
+  }
+}
+
+}  // namespace
 
 ChatSession::ChatSession(Engine& engine, const Tokenizer& tokenizer, int64_t context,
                          ChatOptions options)
@@ -40,6 +57,12 @@ std::vector<TokenId> ChatSession::prompt(size_t first, const std::string& messag
   return ids;
 }
 
+// Each part on its own first, so that the error names the one that is at fault.
+void ChatSession::check_options() const {
+  named("system message", [&] { tokenizer_.encode(options_.system); });
+  named(template_where(options_.format), [&] { prompt(turns_.size(), ""); });
+}
+
 const ChatTurn& ChatSession::ask(const std::string& message, const TextSink& sink) {
   return answer(message, sink);
 }
@@ -66,14 +89,14 @@ const ChatTurn& ChatSession::answer(const std::string& message, const TextSink& 
   const int64_t room = std::max<int64_t>(1, std::min(options_.generate.max_tokens, context_ / 4));
   std::vector<TokenId> ids;
   size_t first = forgotten_;
-  try {
+  check_options();
+  named("message", [&] { tokenizer_.encode(message); });
+  named(template_where(options_.format), [&] {
     ids = prompt(first, message);
     while (first < turns_.size() && static_cast<int64_t>(ids.size()) + room > context_) {
       ids = prompt(++first, message);
     }
-  } catch (const Error& error) {  // what the tokenizer cannot express
-    fail_usage("message", error.problem(), error.hint());
-  }
+  });
   if (ids.empty()) fail_usage("message", "is empty");
   if (static_cast<int64_t>(ids.size()) >= context_) {
     fail_usage("message",

@@ -34,6 +34,8 @@ class ChatSession {
   // Both must outlive the session. `context`: of the model, in tokens.
   ChatSession(Engine& engine, const Tokenizer& tokenizer, int64_t context, ChatOptions options);
 
+  // Throws Error{usage} for a system message or a template that the tokenizer cannot express.
+  void check_options() const;
   // Answers. Where the conversation does not fit into the context with some room for an answer
   // (max_tokens, at most a quarter of the context), its oldest turns are forgotten, as many as have
   // to be; the system message stays. Throws Error{usage} for a message that does not fit on its own

@@ -1,4 +1,5 @@
-// Text that arrives in pieces of bytes and is handed on in whole characters, up to a stop string.
+// Text that arrives in pieces of bytes and is handed on in whole characters, up to a stop string;
+// and what of it is fit to be shown.
 #pragma once
 
 #include <string>
@@ -25,5 +26,11 @@ class TextStream {
   std::string held_;
   bool stopped_ = false;
 };
+
+// What to show of a text, or of a piece that append() or finish() returned. Bytes that are no UTF-8
+// become U+FFFD, one for each longest beginning of a character, as Unicode recommends (chapter 3.9,
+// "U+FFFD Substitution of Maximal Subparts"). On a terminal, control characters other than newline
+// and tab are left out: what a model writes must not steer it.
+std::string shown_text(std::string_view text, bool terminal);
 
 }  // namespace llm

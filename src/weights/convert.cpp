@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "backend/plan_backend.h"
 #include "base/error.h"
 #include "weights/book_file.h"
@@ -19,6 +22,18 @@ void check_tokenizer(const Tokenizer& tokenizer, const ModelConfig& config,
              fmt::format("the tokenizer has {} tokens, the model a vocabulary of {}",
                          with_commas(tokenizer.vocab_size()), with_commas(config.vocab_size)),
              "give the right one with --tokenizer");
+}
+
+// Files of the tokenizer of another model that was in the folder: what is not written anew would be
+// taken for a part of this one.
+void remove_other_tokenizer(const ConversionTarget& target) {
+  std::vector<const char*> others = {"added_tokens.json", "special_tokens_map.json"};
+  const bool bpe = target.tokenizer != nullptr && target.tokenizer->kind() == "bpe";
+  if (!bpe) others.insert(others.end(), {"vocab.json", "merges.txt"});
+  if (target.tokenizer == nullptr) others.push_back("tokenizer.json");
+  const bool described = target.tokenizer != nullptr && target.format == ModelFormat::hugging_face;
+  if (!described) others.push_back("tokenizer_config.json");
+  for (const char* name : others) remove_tree(target.directory / name);
 }
 
 using WriteFile = std::function<void(const fs::path&)>;
@@ -53,6 +68,7 @@ fs::path write_format(const ModelConfig& config, const ParameterStore& store,
          : write_llmc_file(unfinished, config, store, read, dtype);
   });
   if (tokenizer != nullptr) tokenizer->save(target.directory);
+  if (book) write_model_config(target.directory, config, dtype);  // what a state dict does not tell
   return path;
 }
 
@@ -94,11 +110,19 @@ ConversionResult convert_model(Backend& backend, const ModelSource& source,
     held = block.index;
     tensors.read(into, block);
     if (block.column == 0) tensors.release(block);
+    const auto bad =
+        std::count_if(into.begin(), into.end(), [](float x) { return !std::isfinite(x); });
+    if (bad > 0 && result.not_finite == 0) {
+      result.not_finite_in =
+          outline.parameters().parameters()[static_cast<size_t>(block.index)].name;
+    }
+    result.not_finite += bad;
     const int64_t before = done;
     done += static_cast<int64_t>(into.size());
     if (done / kProgressStep != before / kProgressStep) target.progress(done, all);
   };
   result.weights = write_format(config, outline.parameters(), read, result.dtype, target);
+  remove_other_tokenizer(target);
   return result;
 }
 

@@ -34,13 +34,15 @@ struct ConversionResult {
   fs::path weights;  // the file
   DType dtype;
   ModelConfig config;
+  int64_t not_finite = 0;          // values that are NaN or infinite
+  std::string not_finite_in = {};  // the first parameter with one
 };
 
 // Compares the tensors of `source` with `config`, then writes. A tensor is in memory a piece at a
 // time. `backend` is asked for properties only. Throws Error{input} for tensors that do not fit
 // (all are named), for a tokenizer with more tokens than the model and for values beyond the type,
 // Error{usage} for what the format cannot hold; nothing has been written then, but in the case of
-// such a value. An existing file is replaced whole.
+// such a value. An existing file is replaced whole, and files of another tokenizer are removed.
 ConversionResult convert_model(Backend& backend, const ModelSource& source,
                                const ModelConfig& config, const ConversionTarget& target);
 

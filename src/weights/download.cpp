@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/rate_meter.h"
+#include "weights/download_record.h"
 #include "weights/model_folder.h"
 #include "weights/part_file.h"
 #include "weights/safetensors.h"
@@ -22,7 +23,6 @@
 namespace llm {
 namespace {
 
-constexpr const char* kRecordFormat = "llm download 1";
 constexpr std::array kSmallFiles = {"generation_config.json",
                                     "tokenizer.json",
                                     "tokenizer_config.json",
@@ -34,7 +34,6 @@ constexpr std::array kSmallFiles = {"generation_config.json",
 constexpr std::array kOtherFormats = {"pytorch_model.bin", "pytorch_model.bin.index.json",
                                       "tf_model.h5", "flax_model.msgpack"};
 constexpr int64_t kMaxIndexBytes = 16 << 20;
-constexpr JsonLimits kRecordLimits = {.max_depth = 8, .max_bytes = 4 << 20, .max_values = 100'000};
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -65,7 +64,15 @@ std::string printable(std::string text) {
   return text;
 }
 
-const char* hash_name(HashKind kind) { return kind == HashKind::sha256 ? "sha256" : "git_blob"; }
+// Whether a file of this name belongs to a model.
+bool is_part_of_model(const std::string& name) {
+  constexpr std::array kNames = {"config.json", kIndexFile, kDownloadRecord};
+  const auto among = [&](const auto& names) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  return name.ends_with(".safetensors") || among(kNames) || among(kSmallFiles) ||
+         among(kOtherFormats);
+}
 
 // A download from its beginning to its end.
 class Download {
@@ -76,6 +83,7 @@ class Download {
   DownloadSummary run() {
     const double start = now();
     list_files();
+    if (!options_.force) refuse_foreign_folder();
     make_directories(folder_);
     DirectoryLock lock(folder_);
     sort_files();
@@ -86,6 +94,7 @@ class Download {
     for (const auto& part : replacements_) part->rename();
     if (!index_text_.empty()) write_file_atomically(folder_ / kIndexFile, index_text_);
     sync_directory(folder_);
+    count_files();
     summary_.repository = hub_.repository();
     summary_.seconds = now() - start;
     std::error_code ignored;
@@ -98,17 +107,10 @@ class Download {
   void list_files() {
     progress_.show(fmt::format("{} | looking what there is", options_.model));
     add(hub_.open(options_.model));
-    bool tokenizer = false;
     for (const char* name : kSmallFiles) {
-      const auto file = hub_.find(name);
-      if (!file) continue;
-      add(*file);
-      tokenizer = tokenizer || file->name == "tokenizer.json" || file->name == "merges.txt";
+      if (const auto file = hub_.find(name)) add(*file);
     }
-    if (!tokenizer) {
-      log_warning(
-          fmt::format("{} has neither tokenizer.json nor vocab.json and merges.txt", hub_.page()));
-    }
+    warn_without_tokenizer();
     if (const auto weights = hub_.find(kWeightsFile)) {
       add(*weights);
     } else if (const auto index = hub_.find(kIndexFile)) {
@@ -118,6 +120,14 @@ class Download {
     }
   }
 
+  void warn_without_tokenizer() const {
+    for (const RemoteFile& file : files_) {
+      if (file.name == "tokenizer.json" || file.name == "merges.txt") return;
+    }
+    log_warning(
+        fmt::format("{} has neither tokenizer.json nor vocab.json and merges.txt", hub_.page()));
+  }
+
   void add(const RemoteFile& file) {
     if (!files_.empty() && file.commit != files_.front().commit) {
       fail_input(hub_.page(), "was changed while its files were looked up",
@@ -125,8 +135,14 @@ class Download {
     }
     files_.push_back(file);
     summary_.commit = file.commit;
-    ++summary_.files;
-    summary_.bytes += std::max<int64_t>(file.size, 0);
+  }
+
+  void count_files() {
+    for (const RemoteFile& file : files_) {
+      ++summary_.files;
+      if (file.hash_kind == HashKind::none) ++summary_.files_without_hash;
+      summary_.bytes += std::max<int64_t>(file.size, 0);
+    }
   }
 
   void add_shards(const RemoteFile& index) {
@@ -135,7 +151,7 @@ class Download {
     hub_.get(index, sink);
     ContentHash hash(index);
     hash.update(as_bytes(sink.text));
-    if (hash.digest() != index.hash) fail_hash(index);
+    if (index.hash_kind != HashKind::none && hash.digest() != index.hash) fail_hash(index);
     index_text_ = sink.text;
     for (const auto& [name, tensors] : parse_shard_index(index_text_, where)) {
       const auto shard = hub_.find(name);
@@ -154,16 +170,47 @@ class Download {
                "save_pretrained(DIR, safe_serialization=True)");
   }
 
-  // What is there stays, what is missing is fetched, and nothing of others is replaced unasked.
+  // What others put there is theirs: a model that was made by hand or by another program is neither
+  // mixed with this one nor taken for it.
+  void refuse_foreign_folder() const {
+    const auto record = read_download_record(folder_);
+    if (record && is_of_this_model(*record)) return;
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(folder_, error)) {
+      const std::string name = entry.path().filename().string();
+      if (!is_part_of_model(name)) continue;
+      const std::string what =
+          record ? fmt::format("holds a download of {}", printable(record->repository))
+                 : fmt::format("has {}, and no {} says that it is a download of {}", name,
+                               kDownloadRecord, options_.model);
+      fail_usage(folder_.string(), what,
+                 "choose another folder with -o, or take this one over with --force: what is not "
+                 "the model's is replaced");
+    }
+  }
+
+  bool is_of_this_model(const DownloadRecord& record) const {
+    return short_model_name(record.repository) == short_model_name(hub_.repository());
+  }
+
+  // What is there and right stays, what is missing is fetched.
   void sort_files() {
-    const bool ours = is_ours();
+    DownloadRecord before;
+    if (auto found = read_download_record(folder_); found && is_of_this_model(*found)) {
+      before = std::move(*found);
+    }
     for (const RemoteFile& file : files_) {
       const fs::path path = folder_ / file.name;
+      RecordedFile& recorded = record_.files[file.name] = {file, ""};
       if (fs::exists(path)) {
         progress_.show(fmt::format("{} | checking {}", options_.model, file.name));
-        if (is_same_content(path, file)) continue;
-        if (!ours && !options_.force) refuse_to_replace(path);
-        log_info(fmt::format("{} is not what {} has: fetched again", path.string(), hub_.page()));
+        const std::string received = before.received(file);
+        if (is_same_content(path, file, received)) {
+          recorded.received = received;
+          continue;
+        }
+        log_info(fmt::format("{} is not known to be what {} has: fetched again", path.string(),
+                             hub_.page()));
       }
       missing_.push_back(file);
       const int64_t there = PartFile::bytes_there(folder_, file);
@@ -171,25 +218,6 @@ class Download {
       total_ += std::max(file.size, there);
       known_ = known_ && file.size >= 0;
     }
-  }
-
-  // The folder was made by a download of this model.
-  bool is_ours() const {
-    const fs::path record = folder_ / kDownloadRecord;
-    if (!fs::exists(record)) return false;
-    try {
-      const Json json = read_json_file(record, kRecordLimits);
-      const JsonObject object(json, record.string());
-      return object.text("format") == kRecordFormat &&
-             short_model_name(object.text("repository")) == short_model_name(hub_.repository());
-    } catch (const Error&) {  // anybody's file
-      return false;
-    }
-  }
-
-  [[noreturn]] void refuse_to_replace(const fs::path& path) const {
-    fail_usage(path.string(), fmt::format("is there, and is not that of {}", hub_.page()),
-               "choose another folder with -o, or replace it with --force");
   }
 
   void check_space() const {
@@ -204,49 +232,68 @@ class Download {
   }
 
   // What this folder is: from here on its files may be replaced by those of the same repository.
-  void write_record() const {
-    Json json{{"format", kRecordFormat},
-              {"repository", hub_.repository()},
-              {"endpoint", options_.hub.endpoint},
-              {"revision", options_.hub.revision}};
-    if (!summary_.commit.empty()) json["commit"] = summary_.commit;
-    json["files"] = Json::object();
-    for (const RemoteFile& file : files_) {
-      Json& entry = json["files"][file.name] = Json::object();
-      if (file.size >= 0) entry["bytes"] = file.size;
-      if (file.hash_kind != HashKind::none) entry[hash_name(file.hash_kind)] = file.hash;
-    }
-    const std::string text = to_pretty_text(json);
-    const fs::path path = folder_ / kDownloadRecord;
-    if (fs::exists(path) && read_text_file(path) == text) return;
-    write_file_atomically(path, text);
+  void write_record() {
+    record_.repository = hub_.repository();
+    record_.endpoint = options_.hub.endpoint;
+    record_.revision = options_.hub.revision;
+    record_.commit = summary_.commit;
+    write_download_record(folder_, record_);
   }
 
   void bring(const RemoteFile& file) {
-    if (!fetch(file) && !fetch(file)) fail_hash(file);
+    Fetched fetched = fetch(file);
+    if (fetched == Fetched::damaged) fetched = fetch(file);
+    if (fetched == Fetched::damaged) fail_hash(file);
+    if (fetched == Fetched::absent) return leave_out(file);
     ++summary_.fetched_files;
     if (file.name == "config.json") warn_about_config();
   }
 
-  // False if a part of an earlier time turned out to be damaged, and all must be fetched anew.
-  bool fetch(const RemoteFile& file) {
+  void leave_out(const RemoteFile& file) {
+    log_info(fmt::format("{} is not there after all: done without it", hub_.url_of(file.name)));
+    total_ -= std::max<int64_t>(file.size, 0);
+    record_.files.erase(file.name);
+    write_record();
+    std::erase_if(files_, [&](const RemoteFile& other) { return other.name == file.name; });
+    if (file.name == "tokenizer.json" || file.name == "merges.txt") warn_without_tokenizer();
+  }
+
+  enum class Fetched {
+    whole,
+    damaged,  // the part of an earlier time; all must be fetched anew
+    absent,   // a file that models can do without
+  };
+
+  Fetched fetch(const RemoteFile& file) {
     auto part = std::make_unique<PartFile>(folder_, file);
     const bool resumed = part->resumed();
     MeteredSink sink(*this, *part, file.name);
-    if (file.size < 0 || part->size() < file.size || file.size == 0) hub_.get(file, sink);
+    const bool optional =
+        std::find(kSmallFiles.begin(), kSmallFiles.end(), file.name) != kSmallFiles.end();
+    const bool wanted = file.size < 0 || part->size() < file.size || file.size == 0;
+    if (wanted && !optional) hub_.get(file, sink);
+    if (wanted && optional && !hub_.get_if_there(file, sink)) {
+      part->remove();
+      return Fetched::absent;
+    }
     if (!part->finish()) {
       done_ -= part->size();
       if (!resumed) fail_hash(file);
       log_info(fmt::format("{}: the part of an earlier time is damaged; fetched anew", file.name));
-      return false;
+      return Fetched::damaged;
     }
-    if (file.hash_kind == HashKind::none) check_form(part->path());
+    if (file.hash_kind == HashKind::none) {
+      check_form(part->path());
+      // Before the file has its name: what has it is then known, whatever happens in between.
+      record_.files[file.name].received = part->digest();
+      write_record();
+    }
     if (fs::exists(folder_ / file.name)) {
       replacements_.push_back(std::move(part));  // all at once at the end
     } else {
       part->rename();
     }
-    return true;
+    return Fetched::whole;
   }
 
   // Without a hash, at least what is no such file at all is noticed, such as a page of HTML.
@@ -318,6 +365,7 @@ class Download {
   Progress progress_;
   RateMeter meter_;
   DownloadSummary summary_;
+  DownloadRecord record_;
   std::vector<RemoteFile> files_, missing_;
   std::string index_text_;
   std::vector<std::unique_ptr<PartFile>> replacements_;

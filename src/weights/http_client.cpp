@@ -213,6 +213,18 @@ std::string HttpResponse::header(const std::string& name) const {
   return found == headers.end() ? "" : found->second;
 }
 
+bool is_html(const HttpResponse& response) {
+  return response.header("content-type").starts_with("text/html");
+}
+
+bool begins_html(Bytes bytes) {
+  constexpr std::string_view kDoctype = "<!doctype html", kTag = "<html";
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const size_t begin = std::min(text.find_first_not_of(" \t\r\n"), text.size());
+  const std::string first = lower(text.substr(begin, kDoctype.size()));
+  return first.starts_with(kDoctype) || first.starts_with(kTag);
+}
+
 std::string http_origin(const std::string& url) {
   const std::unique_ptr<CURLU, UrlFree> parsed(curl_url());
   const bool good =

@@ -65,6 +65,11 @@ class HttpClient {
   std::unique_ptr<State> state_;
 };
 
+// Whether an answer says that it is a page of HTML, or the bytes begin as one: not every server
+// tells the type.
+bool is_html(const HttpResponse& response);
+bool begins_html(Bytes bytes);
+
 // "https://host:443" of an absolute http or https URL, host in lower case; "" for any other text.
 std::string http_origin(const std::string& url);
 

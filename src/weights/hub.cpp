@@ -64,6 +64,8 @@ void complete_identity(RemoteFile& file, const HttpResponse& response) {
   if (file.etag.empty()) file.etag = strong_etag(response.header("etag"));
 }
 
+bool is_told(const RemoteFile& file) { return file.size >= 0 && !file.etag.empty(); }
+
 void note_hash(RemoteFile& file) {
   file.hash_kind = is_hash(file.etag, 64)                     ? HashKind::sha256
                    : is_hash(file.etag, 40) && file.size >= 0 ? HashKind::git_blob
@@ -76,6 +78,12 @@ void note_hash(RemoteFile& file) {
              fmt::format("the server sends {} bytes, the repository says {}", with_commas(bytes),
                          with_commas(expected)),
              "the server is at fault, or the file is changing just now: try again later");
+}
+
+// Such as the login page of a network, or what a proxy has to say.
+[[noreturn]] void fail_html(const std::string& where) {
+  fail_input(where, "the server sends a page of HTML in place of the file",
+             "is the endpoint right? something on the way may have answered in its place");
 }
 
 // First byte and size of the whole of "bytes 100-199/200"; -1 for what it does not say.
@@ -108,7 +116,8 @@ void begin_bytes(const RemoteFile& file, const std::string& url, const HttpRespo
   } else if (sink.size() > 0) {
     sink.restart();  // the server cannot go on, or the file has changed
   }
-  if (total >= 0 && file.size >= 0 && total != file.size) fail_size(url, total, file.size);
+  if (total < 0 || file.size < 0 || total == file.size) return;
+  is_html(response) ? fail_html(url) : fail_size(url, total, file.size);
 }
 
 std::vector<std::string> repositories_of(const std::string& name) {
@@ -177,7 +186,8 @@ HttpResponse Hub::look_up(RemoteFile& file) {
       file.name,
       [&] {
         HttpResponse answer = look_up_once(file, /*head_only=*/true);
-        if (refuses_head(answer.status)) answer = look_up_once(file, /*head_only=*/false);
+        const bool untold = is_redirect(answer) && !is_told(file);
+        if (refuses_head(answer.status) || untold) answer = look_up_once(file, false);
         return answer;
       },
       [] { return 0; });
@@ -197,10 +207,11 @@ HttpResponse Hub::look_up_once(RemoteFile& file, bool head_only) {
   const HttpResponse response = follow(request, {}, [&](const HttpResponse& step, bool own) {
     if (own) note_identity(file, step);
     if (http_origin(step.redirect) != origin_) elsewhere = step;
-    return file.size < 0 || file.etag.empty();  // all is known: no need to ask the other host
+    return !is_told(file);  // all is known: no need to ask the other host
   });
-  // Addresses that are signed for GET may refuse HEAD.
-  if (!is_success(response.status) && elsewhere.status != 0) return elsewhere;
+  // Addresses that are signed for GET may refuse HEAD; what GET does not find is not there.
+  const bool absent = !head_only && response.status == 404;
+  if (!is_success(response.status) && elsewhere.status != 0 && !absent) return elsewhere;
   if (!is_success(response.status)) return response;
   note_identity(file, response);
   complete_identity(file, response);
@@ -208,9 +219,20 @@ HttpResponse Hub::look_up_once(RemoteFile& file, bool head_only) {
 }
 
 void Hub::get(const RemoteFile& file, FileSink& sink) {
-  const HttpResponse response = patiently(
-      file.name, [&] { return get_once(file, sink); }, [&] { return sink.size(); });
+  const HttpResponse response = get_patiently(file, sink);
   if (!is_success(response.status)) refuse(file.name, response);
+}
+
+bool Hub::get_if_there(const RemoteFile& file, FileSink& sink) {
+  const HttpResponse response = get_patiently(file, sink);
+  if (response.status == 404) return false;
+  if (!is_success(response.status)) refuse(file.name, response);
+  return true;
+}
+
+HttpResponse Hub::get_patiently(const RemoteFile& file, FileSink& sink) {
+  return patiently(
+      file.name, [&] { return get_once(file, sink); }, [&] { return sink.size(); });
 }
 
 HttpResponse Hub::get_once(const RemoteFile& file, FileSink& sink) {
@@ -228,6 +250,7 @@ HttpResponse Hub::get_once(const RemoteFile& file, FileSink& sink) {
     return true;
   };
   request.on_body = [&](Bytes bytes) {
+    if (sink.size() == 0 && begins_html(bytes)) fail_html(url);
     const int64_t after = sink.size() + static_cast<int64_t>(bytes.size());
     if (file.size >= 0 && after > file.size) fail_size(url, after, file.size);
     sink.write(bytes);

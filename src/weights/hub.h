@@ -62,8 +62,11 @@ class Hub {
   // A file of the repository, or nothing.
   std::optional<RemoteFile> find(const std::string& name);
   // Its bytes from sink.size() on, all of them; after a loss of the connection it goes on. Sizes
-  // are checked, hashes are not.
+  // are checked, hashes are not; a page of HTML is refused as such.
   void get(const RemoteFile& file, FileSink& sink);
+  // The same. False, with nothing written: it is not there, although find() found it, as a mirror
+  // has it that redirects to the hub without asking.
+  bool get_if_there(const RemoteFile& file, FileSink& sink);
 
   const std::string& repository() const { return repository_; }
   std::string page() const;                           // for people
@@ -72,6 +75,7 @@ class Hub {
  private:
   HttpResponse look_up(RemoteFile& file);
   HttpResponse look_up_once(RemoteFile& file, bool head_only);
+  HttpResponse get_patiently(const RemoteFile& file, FileSink& sink);
   HttpResponse get_once(const RemoteFile& file, FileSink& sink);
   HttpResponse follow(HttpRequest request, const std::vector<std::string>& own_headers,
                       const std::function<bool(const HttpResponse&, bool own)>& on_redirect);

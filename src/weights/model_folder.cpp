@@ -114,6 +114,40 @@ std::optional<fs::path> newest_checkpoint(const fs::path& run) {
   return std::nullopt;
 }
 
+std::string quoted_path(const fs::path& path) { return "'" + path.string() + "'"; }
+
+// What is there instead of a model, and what may help.
+[[noreturn]] void refuse_file(const std::string& model) {
+  fail_input(model, "is a file; a model is a folder",
+             fmt::format("if it holds weights, `llm import {} -o DIR` makes a model folder of it",
+                         quoted_path(model)));
+}
+
+[[noreturn]] void refuse_folder(const fs::path& folder) {
+  const bool config = fs::exists(folder / kConfigFile);
+  for (const char* name : {"pytorch_model.bin", "model.pth", "model.bin"}) {
+    if (!fs::exists(folder / name)) continue;
+    fail_input(folder.string(), fmt::format("has {}, not {}", name, kWeightsFile),
+               fmt::format("`llm import {} -o DIR` makes a model folder of it",
+                           quoted_path(config ? folder : folder / name)));
+  }
+  if (config && !fs::exists(folder / "run.json")) {
+    fail_input(folder.string(),
+               fmt::format("has {}, but no weights: neither {} nor {}", kConfigFile, kWeightsFile,
+                           kIndexFile),
+               "is it whole? the weights are in the same folder");
+  }
+  for (const char* name : {kWeightsFile, kIndexFile}) {
+    if (!fs::exists(folder / name)) continue;
+    fail_input(folder.string(), fmt::format("has {}, but no {}", name, kConfigFile),
+               "copy it there from where the weights come from");
+  }
+  fail_input(folder.string(),
+             fmt::format("no model: neither {} and {}, nor a whole checkpoint under checkpoints/",
+                         kConfigFile, kWeightsFile),
+             hint_to_download(folder.string()));
+}
+
 }  // namespace
 
 bool has_weights(const fs::path& directory) {
@@ -136,8 +170,7 @@ void write_model_folder(const fs::path& directory, const ModelFolderContents& co
   write_file_atomically(directory / kGenerationConfigFile,
                         to_pretty_text(generation_config(contents.config)));
   write_tokenizer_files(directory, contents.config, contents.tokenizer);
-  write_file_atomically(directory / kConfigFile,
-                        to_pretty_text(config_json(contents.config, contents.dtype)));
+  write_model_config(directory, contents.config, contents.dtype);
   sync_directory(directory);
 }
 
@@ -148,6 +181,10 @@ void write_model_folder(const fs::path& directory, const Gpt& model, const Token
                                    reader.read(into, block);
                                  },
                                  DType::f32, tokenizer});
+}
+
+void write_model_config(const fs::path& directory, const ModelConfig& config, DType dtype) {
+  write_file_atomically(directory / kConfigFile, to_pretty_text(config_json(config, dtype)));
 }
 
 void write_tokenizer_files(const fs::path& directory, const ModelConfig& config,
@@ -216,12 +253,9 @@ fs::path resolve_model_folder(const std::string& model) {
     fail_input(model, fmt::format("its download to {} is not complete", downloaded->string()),
                fmt::format("`llm download {}` goes on with it", model));
   }
-  fail_input(model,
-             is_folder ? fmt::format("no model: neither {} and {}, nor a whole checkpoint under "
-                                     "checkpoints/",
-                                     kConfigFile, kWeightsFile)
-                       : "neither a folder nor a downloaded model",
-             hint_to_download(model));
+  if (is_folder) refuse_folder(directory);
+  if (fs::is_regular_file(directory)) refuse_file(model);
+  fail_input(model, "neither a folder nor a downloaded model", hint_to_download(model));
 }
 
 }  // namespace llm

@@ -30,6 +30,8 @@ struct ModelFolderContents {
 void write_model_folder(const fs::path& directory, const ModelFolderContents& contents);
 // The same of a model in memory, in float32.
 void write_model_folder(const fs::path& directory, const Gpt& model, const Tokenizer* tokenizer);
+// Its config.json alone, of weights in `dtype`.
+void write_model_config(const fs::path& directory, const ModelConfig& config, DType dtype);
 // Its tokenizer's part alone; nothing where that is null.
 void write_tokenizer_files(const fs::path& directory, const ModelConfig& config,
                            const Tokenizer* tokenizer);

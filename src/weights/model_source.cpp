@@ -25,6 +25,17 @@ std::optional<Naming> naming_of(const TensorSource& tensors) {
   return std::nullopt;
 }
 
+// A safetensors file: the length of a JSON object, and the object.
+bool may_be_safetensors(const fs::path& path, Bytes bytes) {
+  return path.extension() == ".safetensors" || (bytes.size() > 8 && bytes[8] == std::byte{'{'});
+}
+
+[[noreturn]] void refuse_unknown_file(const fs::path& path, Bytes bytes) {
+  fail_input(path.string(), bytes.empty() ? "is empty" : "is no file of weights of a known form",
+             "safetensors, a state dict of PyTorch (.pth) and a model file of llm.c (.bin) are "
+             "read");
+}
+
 ModelSource open_file(const fs::path& path) {
   const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
   std::vector<MappedFile> files;
@@ -37,13 +48,16 @@ ModelSource open_file(const fs::path& path) {
             model.config, folder};
   }
   const bool torch = is_torch_file(bytes);
+  if (bytes.empty() || (!torch && !may_be_safetensors(path, bytes))) {
+    refuse_unknown_file(path, bytes);
+  }
   ModelSource source{torch ? "PyTorch state dict" : "safetensors",
                      torch ? open_torch_file(path) : open_safetensors(path),
                      {},
                      {},
                      folder};
   source.naming = naming_of(source.tensors);
-  if (source.naming == Naming::hugging_face && fs::exists(folder / "config.json")) {
+  if (source.naming && fs::exists(folder / "config.json")) {
     source.config = read_model_config(folder);
   }
   return source;
@@ -163,7 +177,7 @@ ModelSource open_model_source(const fs::path& path) {
     return open_file(path / kTorchWeights);
   }
   for (const char* name : kExported) {
-    if (fs::exists(path / name) && !fs::exists(path / "config.json")) return open_file(path / name);
+    if (fs::exists(path / name) && !has_weights(path)) return open_file(path / name);
   }
   const fs::path folder = resolve_model_folder(path.string());
   ModelSource source{"safetensors", open_folder_weights(folder), {}, {}, folder};

@@ -21,7 +21,7 @@ struct ModelSource {
 };
 
 // A folder (a Hugging Face folder with model.safetensors, shards of it or pytorch_model.bin, a run
-// folder, a checkpoint folder, one with model.pth or model.bin alone), a file (safetensors,
+// folder, a checkpoint folder, one with model.pth or model.bin), a file (safetensors,
 // torch.save, llm.c), told apart by their first bytes, or the name of a downloaded model. Throws
 // Error{input}.
 ModelSource open_model_source(const fs::path& path);

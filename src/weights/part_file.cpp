@@ -65,23 +65,21 @@ ContentHash::ContentHash(const RemoteFile& file) : kind_(file.hash_kind) {
 }
 
 void ContentHash::update(Bytes bytes) {
-  if (kind_ == HashKind::sha256) sha256_.update(bytes);
-  if (kind_ == HashKind::git_blob) sha1_.update(bytes);
+  kind_ == HashKind::git_blob ? sha1_.update(bytes) : sha256_.update(bytes);
 }
 
 std::string ContentHash::digest() {
-  if (kind_ == HashKind::sha256) return sha256_.hex_digest();
-  return kind_ == HashKind::git_blob ? sha1_.hex_digest() : "";
+  return kind_ == HashKind::git_blob ? sha1_.hex_digest() : sha256_.hex_digest();
 }
 
-bool is_same_content(const fs::path& path, const RemoteFile& file) {
+bool is_same_content(const fs::path& path, const RemoteFile& file, const std::string& received) {
+  const std::string& expected = file.hash_kind == HashKind::none ? received : file.hash;
   std::error_code error;
   if (!fs::is_regular_file(path, error)) return false;
-  if (file.size >= 0 && size_of(path) != file.size) return false;
-  if (file.hash_kind == HashKind::none) return file.size >= 0;
+  if (expected.empty() || (file.size >= 0 && size_of(path) != file.size)) return false;
   ContentHash hash(file);
   read_parts(path, [&](Bytes bytes) { hash.update(bytes); });
-  return hash.digest() == file.hash;
+  return hash.digest() == expected;
 }
 
 PartFile::PartFile(const fs::path& folder, const RemoteFile& file)
@@ -122,9 +120,15 @@ void PartFile::write(Bytes bytes) {
 bool PartFile::finish() {
   writer_->sync();
   writer_->close();
-  if (hash_->digest() == file_.hash) return true;
+  digest_ = hash_->digest();
+  if (file_.hash_kind == HashKind::none || digest_ == file_.hash) return true;
   remove_tree(path_);
   return false;
+}
+
+void PartFile::remove() {
+  writer_ = nullptr;
+  remove_tree(path_);
 }
 
 void PartFile::rename() { rename_path(path_, target_); }

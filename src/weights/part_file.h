@@ -17,7 +17,7 @@ class ContentHash {
  public:
   explicit ContentHash(const RemoteFile& file);
   void update(Bytes bytes);
-  // The hash as hex digits, "" without one to compare with. Spent afterwards.
+  // Hex digits: of the kind that the file has, SHA-256 where it has none. Spent afterwards.
   std::string digest();
 
  private:
@@ -26,8 +26,9 @@ class ContentHash {
   Sha1 sha1_;
 };
 
-// Whether the file at `path` has the size and the hash of `file`. Without a hash the size decides.
-bool is_same_content(const fs::path& path, const RemoteFile& file);
+// Whether the file at `path` has the size and the hash of `file`; where that has no hash, the
+// SHA-256 `received`: false where that is empty, for a size alone says nothing of the bytes.
+bool is_same_content(const fs::path& path, const RemoteFile& file, const std::string& received);
 
 class PartFile : public FileSink {
  public:
@@ -44,6 +45,10 @@ class PartFile : public FileSink {
   bool resumed() const { return resumed_; }
   // All has come: on disk when this returns. False if the hash is wrong; then nothing is left.
   bool finish();
+  // After finish(): the hash of all bytes, as ContentHash has it.
+  const std::string& digest() const { return digest_; }
+  // There is nothing to come: leaves nothing on disk.
+  void remove();
   // Gives it its name, over an older file.
   void rename();
   const fs::path& path() const { return path_; }
@@ -56,6 +61,7 @@ class PartFile : public FileSink {
   fs::path path_, target_;
   std::unique_ptr<FileWriter> writer_;
   std::unique_ptr<ContentHash> hash_;
+  std::string digest_;
   bool resumed_ = false;
 };
 

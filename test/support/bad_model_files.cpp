@@ -194,7 +194,7 @@ std::vector<BadCase> imports() {
                  int32_bytes(20240326) + int32_bytes(7) + std::string(1016, '\0')),
       bad_import("llm.c, cut", {"offset 8"}, "a.bin", int32_bytes(20240326) + int32_bytes(3)),
       bad_import("text", {"header"}, "a.safetensors", "this is no model"),
-      bad_import("empty", {"header length"}, "a.pth", ""),
+      bad_import("empty", {"is empty"}, "a.pth", ""),
       sharded("outside of the folder", {"index.json", "\"../a.safetensors\""},
               R"({"a":"../a.safetensors"})"),
       sharded("a folder", {"run/model.safetensors.index.json", "\"/\""}, R"({"a":"/"})"),
