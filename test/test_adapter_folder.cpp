@@ -6,7 +6,9 @@
 #include "cpu_ref/cpu_backend.h"
 #include "support/expect_error.h"
 #include "support/small_model.h"
+#include "support/subprocess.h"
 #include "support/temporary_directory.h"
+#include "text/tokenizer.h"
 #include "weights/adapter_folder.h"
 #include "weights/model_folder.h"
 #include "weights/safetensors.h"
@@ -195,6 +197,35 @@ TEST_F(AdapterFolder, NamesTheTensorThatIsWrong) {
   fs::remove(folder_ / kAdapterWeightsFile);
   test::expect_error(ErrorKind::input, kAdapterWeightsFile,
                      [&] { read_lora_config(folder_, test::golden_config()); });
+}
+
+TEST(ClassifierFolder, IsRefusedWhereWordsAreWanted) {
+  const test::TemporaryDirectory directory;
+  const auto backend = make_cpu_backend();
+  ModelConfig config = test::golden_config();
+  config.vocab_size = 257;
+  config.labels = {"a", "b"};
+  Gpt classifier(*backend, config, {});
+  classifier.parameters().initialize(1);
+  const std::string folder = directory / "classifier", out = directory / "out";
+  write_model_folder(folder, classifier, make_byte_tokenizer().get());
+  const std::vector<std::vector<std::string>> commands = {
+      {"generate", folder, "-p", "a", "-n", "1"},
+      {"chat", folder},
+      {"eval", folder, "--data", folder},
+      {"pretrain", "--data", folder, "--init", folder, "-o", out},
+      {"export", folder, "-o", out, "--format", "book"},
+      {"export", folder, "-o", out, "--format", "llm.c"},
+  };
+  for (const std::vector<std::string>& command : commands) {
+    const test::ProcessResult result = test::run_llm(command);
+    EXPECT_EQ(result.exit_code, 3) << command[0] << result.err;
+    EXPECT_NE(result.err.find("a classifier of 2 labels"), std::string::npos) << result.err;
+  }
+  EXPECT_EQ(test::run_llm({"inspect", folder}).exit_code, 0);
+  const test::ProcessResult copied = test::run_llm({"export", folder, "-o", out});
+  EXPECT_EQ(copied.exit_code, 0) << copied.err;
+  EXPECT_EQ(read_model_config(out).labels, config.labels);
 }
 
 TEST(ClassifierFolder, RoundTripsAndBeginsFromALanguageModel) {

@@ -84,6 +84,7 @@ OpenedModel open_model(const ModelArguments& arguments) {
   opened.dtype = bf16 ? DType::bf16 : DType::f32;
   opened.tokenizer = find_tokenizer(arguments, opened.folder);
   opened.config = read_model_config(opened.folder);
+  require_language_model(opened.config, opened.folder.string());
   return opened;
 }
 

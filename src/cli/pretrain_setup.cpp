@@ -47,6 +47,8 @@ ModelOrigin model_of(const PretrainArguments& arguments, const TrainOptions& opt
     origin.config = read_model_config(origin.folder);
     origin.vocab_fixed = true;
   }
+  require_language_model(origin.config,
+                         origin.folder.empty() ? arguments.model.value_or("") : origin.folder);
   apply_model_arguments(origin.config, arguments);
   if (arguments.vocab_size) origin.vocab_fixed = true;
   return origin;

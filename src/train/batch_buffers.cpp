@@ -9,9 +9,10 @@ BatchBuffers::BatchBuffers(Backend& backend, const BatchShape& shape)
     : backend_(backend), shape_(shape) {
   const int64_t rows = shape.batch, tokens = rows * shape.length;
   const bool packed = shape.packed_sequences > 0;
-  memory_ = backend.allocate(rows * (8 + (shape.labels ? 16 : 0)) +
-                                 4 * (2 * tokens + (packed ? tokens : 0) + shape.packed_sequences + 1),
-                             "batch");
+  memory_ =
+      backend.allocate(rows * (8 + (shape.labels ? 16 : 0)) +
+                           4 * (2 * tokens + (packed ? tokens : 0) + shape.packed_sequences + 1),
+                       "batch");
   auto* next = static_cast<std::byte*>(memory_->data());
   const auto take = [&](DType dtype, std::initializer_list<int64_t> sizes) {
     const Tensor tensor(next, dtype, sizes);

@@ -60,6 +60,7 @@ fs::path write_format(const ModelConfig& config, const ParameterStore& store,
     write_model_folder(target.directory, {config, store, read, dtype, tokenizer});
     return target.directory / kWeightsFile;
   }
+  require_language_model(config, "this format");
   const bool book = target.format == ModelFormat::book;
   const fs::path path = target.directory / (book ? "model.pth" : "model.bin");
   make_directories(target.directory);

@@ -202,6 +202,13 @@ ModelConfig read_model_config(const fs::path& directory) {
   });
 }
 
+void require_language_model(const ModelConfig& config, const std::string& where) {
+  if (!config.is_classifier()) return;
+  fail_input(where,
+             fmt::format("a classifier of {} labels, not a language model", config.labels.size()),
+             "take the model that it was made from");
+}
+
 TensorSource open_folder_weights(const fs::path& directory) {
   const fs::path whole = directory / kWeightsFile, index = directory / kIndexFile;
   if (!fs::exists(whole) && fs::exists(index)) return open_sharded_safetensors(index);

@@ -38,6 +38,8 @@ void write_tokenizer_files(const fs::path& directory, const ModelConfig& config,
 
 // config.json of a model folder, validated. Throws Error{input}.
 ModelConfig read_model_config(const fs::path& directory);
+// Throws Error{input} if the config is of a classifier, which has no words to say.
+void require_language_model(const ModelConfig& config, const std::string& where);
 // The tensors of model.safetensors or, where there is none, of the shards that
 // model.safetensors.index.json tells. Throws Error{input}.
 TensorSource open_folder_weights(const fs::path& directory);
