@@ -278,15 +278,7 @@ TEST_F(DownloadTest, OneAtATime) {
 
 TEST_F(DownloadTest, AFullDiskLeavesNoHalfFile) {
   for (int failing = 1; failing <= 12; ++failing) {
-    set_file_hook([failing](int64_t number, FileOperation, const fs::path& path) {
-      if (number == failing) fail_disk(path.string(), "write", ENOSPC);
-    });
-    try {
-      download();
-    } catch (const Error& error) {
-      EXPECT_EQ(error.kind(), ErrorKind::disk) << error.what();
-    }
-    set_file_hook({});
+    download_with_full_disk(failing);
     for (const char* name : {"config.json", "tokenizer.json", "model.safetensors"}) {
       if (!fs::exists(folder_ / name)) continue;
       EXPECT_TRUE(read_text_file(folder_ / name) == server_.bytes_of(name)) << name << failing;

@@ -43,15 +43,7 @@ TEST_F(WithoutHashes, WhatCameIsKnownByOurOwn) {
 
 TEST_F(WithoutHashes, AnInterruptedDownloadKnowsWhatCame) {
   for (int failing = 1; failing <= 20; ++failing) {
-    set_file_hook([failing](int64_t number, FileOperation, const fs::path& path) {
-      if (number == failing) fail_disk(path.string(), "write", ENOSPC);
-    });
-    try {
-      download();
-    } catch (const Error& error) {
-      EXPECT_EQ(error.kind(), ErrorKind::disk) << error.what();
-    }
-    set_file_hook({});
+    download_with_full_disk(failing);
     int64_t there = 0;
     for (const char* name : {"config.json", "tokenizer.json", "model.safetensors"}) {
       there += fs::exists(folder_ / name) ? 1 : 0;

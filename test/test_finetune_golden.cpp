@@ -16,6 +16,7 @@
 #include "cpu_ref/cpu_backend.h"
 #include "model/lora.h"
 #include "support/small_model.h"
+#include "train/objective.h"
 
 namespace llm {
 namespace {
@@ -105,50 +106,32 @@ class FinetuneGolden : public testing::Test {
 
   // Loss of a classifier; gradients are accumulated.
   double classify(Gpt& model, std::vector<float>* logits_of_rows, bool weighted) {
-    Backend& backend = *backend_;
-    ActivationArena arena(backend, kArena);
-    test::DeviceRows rows(backend, test::golden_tokens(0, kRows, 32, 65));
-    const auto vector = [&](DType dtype, const void* values) {
-      const Tensor tensor = arena.take(dtype, {kRows});
-      backend.copy_to_device(tensor, values);
-      return tensor;
-    };
-    std::vector<int32_t> begin, end;
-    std::vector<float> weights;
-    double total = 0;
-    for (int64_t b = 0; b < kRows; ++b) {
-      const int32_t length = integers("lengths")[static_cast<size_t>(b)];
-      const Pooling pooling = model.config().pooling;
-      end.push_back(pooling == Pooling::last ? 32 : length);
-      begin.push_back(pooling == Pooling::mean ? 0 : end.back() - 1);
-      const auto label = static_cast<size_t>(integers("labels")[static_cast<size_t>(b)]);
-      weights.push_back(weighted ? golden_["settings"]["class_weights"][label].get<float>() : 1.0f);
-      total += static_cast<double>(weights.back());
+    const test::TokenRows rows = test::golden_tokens(0, kRows, 32, 65);
+    Batch batch{rows.batch, rows.length, rows.tokens, {}, {0, 1}};
+    batch.labels = integers("labels");
+    batch.lengths = integers("lengths");
+    BatchShape shape{batch.batch, batch.length};
+    shape.labels = true;
+    shape.pooling = model.config().pooling;
+    if (weighted) {
+      shape.class_weights = golden_["settings"]["class_weights"].get<std::vector<float>>();
     }
-    rows.input.pool_begin = vector(DType::i32, begin.data());
-    rows.input.pool_end = vector(DType::i32, end.data());
-    const Tensor targets = vector(DType::i32, integers("labels").data());
-    const Tensor row_weights = vector(DType::f32, weights.data());
+    BatchBuffers buffers(*backend_, shape);
+    const DeviceBatch& device = buffers.upload(batch);
+    Classification objective;
+    ActivationArena arena(*backend_, kArena);
     const Tensor inverse = arena.take(DType::f32, {1}), loss = arena.take(DType::f32, {1});
-    const Tensor losses = arena.take(DType::f32, {kRows});
-    backend.fill(inverse, 1 / total);
-    backend.fill(loss, 0);
-
-    const Tensor dhidden =
-        model.trains_below_head() ? arena.take(DType::f32, {kRows, 32, 48}) : Tensor();
-    const Tensor hidden = model.forward(arena, rows.input, 0);
-    const Tensor logits = model.classify(arena, rows.input, hidden, /*training=*/true);
+    backend_->fill(inverse, 1 / objective.count(batch, buffers));
+    backend_->fill(loss, 0);
     if (logits_of_rows != nullptr) {
+      const ArenaScope scope(arena);
+      const Tensor hidden = model.forward_inference(arena, device.input, nullptr);
+      const Tensor logits = model.classify(arena, device.input, hidden, /*training=*/false);
       for (int64_t i = 0; i < kRows * 3; ++i) {
         logits_of_rows->push_back(logits.f32()[i / 3 * model.padded_labels() + i % 3]);
       }
     }
-    backend.cross_entropy_forward_backward(losses, logits, targets, 3, inverse);
-    backend.scale_rows(logits, row_weights);
-    backend.scale_rows(losses.view({kRows, 1}), row_weights);
-    backend.accumulate_sum(loss, losses, inverse);
-    model.classify_backward(arena, rows.input, dhidden, logits);
-    model.backward(arena, rows.input, dhidden);
+    objective.accumulate(loss, model, arena, device, inverse, /*dropout_seed=*/0);
     return loss.f32()[0];
   }
 

@@ -37,6 +37,25 @@ class InputFrom {
   int before_;
 };
 
+// Standard input is a pipe while this exists.
+class InputFromPipe : public InputFrom {
+ public:
+  InputFromPipe() : InputFrom("") {
+    int ends[2];
+    EXPECT_EQ(pipe(ends), 0);
+    EXPECT_EQ(dup2(ends[0], STDIN_FILENO), STDIN_FILENO);
+    close(ends[0]);
+    end_ = ends[1];
+  }
+  void give(const std::string& text) {
+    EXPECT_EQ(write(end_, text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  }
+  void finish() { close(end_); }
+
+ private:
+  int end_ = -1;
+};
+
 std::vector<std::string> lines_of(const std::string& text) {
   const InputFrom input(text);
   LineReader reader;
@@ -73,10 +92,7 @@ TEST(LineReader, AnEndlessLineIsRefused) {
 }
 
 TEST(LineReader, AnInterruptEndsWaiting) {
-  int ends[2];
-  ASSERT_EQ(pipe(ends), 0);
-  const InputFrom input("");
-  ASSERT_EQ(dup2(ends[0], STDIN_FILENO), STDIN_FILENO);
+  InputFromPipe input;
   const InterruptCatcher catcher;
   raise(SIGINT);
   EXPECT_TRUE(InterruptCatcher::interrupted());
@@ -84,34 +100,29 @@ TEST(LineReader, AnInterruptEndsWaiting) {
   std::string line;
   EXPECT_EQ(reader.read(line), LineReader::Event::interrupt);
   EXPECT_FALSE(InterruptCatcher::interrupted());
-  ASSERT_EQ(write(ends[1], "next\n", 5), 5);
+  input.give("next\n");
   EXPECT_EQ(reader.read(line), LineReader::Event::line);
   EXPECT_EQ(line, "next");
-  close(ends[1]);
+  input.finish();
   EXPECT_EQ(reader.read(line), LineReader::Event::end);
-  close(ends[0]);
 }
 
 // The system may give the signal to any thread: here to one that is not the reader.
 TEST(LineReader, AnInterruptOnAnotherThreadEndsWaiting) {
-  int ends[2];
-  ASSERT_EQ(pipe(ends), 0);
-  const InputFrom input("");
-  ASSERT_EQ(dup2(ends[0], STDIN_FILENO), STDIN_FILENO);
+  InputFromPipe input;
   const InterruptCatcher catcher;
   std::promise<void> read;
   std::thread other([&, done = read.get_future()] {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));  // the reader is waiting by now
     raise(SIGINT);                                               // on this thread
     done.wait_for(std::chrono::seconds(20));
-    close(ends[1]);
+    input.finish();
   });
   LineReader reader;
   std::string line;
   EXPECT_EQ(reader.read(line), LineReader::Event::interrupt);
   read.set_value();
   other.join();
-  close(ends[0]);
 }
 
 TEST(LineReaderDeathTest, AThirdInterruptEndsTheProcess) {

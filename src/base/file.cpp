@@ -334,22 +334,6 @@ std::string read_text_file(const fs::path& path, int64_t max_bytes) {
   return text;
 }
 
-void write_file_atomically(const fs::path& path, std::string_view text) {
-  fs::path temporary = path;
-  temporary += ".tmp";
-  try {
-    FileWriter writer(temporary);
-    writer.write(text);
-    writer.sync();
-    writer.close();
-    rename_path(temporary, path);
-  } catch (...) {
-    ::unlink(temporary.c_str());
-    throw;
-  }
-  sync_directory(path.has_parent_path() ? path.parent_path() : fs::path("."));
-}
-
 void make_directories(const fs::path& path) {
   before(FileOperation::make_directory, path);
   std::error_code code;

@@ -26,6 +26,10 @@ struct JsonLimits {
 Json parse_json(std::string_view text, const std::string& where, const JsonLimits& limits = {});
 Json read_json_file(const fs::path& path, const JsonLimits& limits = {});
 
+// The number of the shortest decimal text that is this float, so that 1e-5f is written as 1e-05 and
+// not as its nearest double.
+double decimal(float value);
+
 // One value per line, two spaces of indent, a newline at the end. Invalid UTF-8 is replaced.
 std::string to_pretty_text(const Json& value);
 std::string to_line(const Json& value);  // one line, no newline

@@ -5,14 +5,11 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/integer.h"
 #include "base/rng.h"
 
 namespace llm {
 namespace {
-
-int64_t round_up(int64_t value, int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
 
 // A computed permutation of [0, count), one for each (seed, what, epoch).
 std::vector<size_t> shuffled(size_t count, uint64_t seed, const char* what, int64_t epoch) {

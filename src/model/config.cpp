@@ -214,8 +214,6 @@ Json to_hugging_face(const ModelConfig& config) {
   json["n_ctx"] = config.context;
   json["vocab_size"] = config.vocab_size;
   json["activation_function"] = "gelu_new";
-  // Through decimal text, so that 1e-5f is written as 1e-05 and not as its nearest double.
-  const auto decimal = [](float value) { return std::stod(fmt::format("{}", value)); };
   json["layer_norm_epsilon"] = decimal(config.norm_epsilon);
   json["embd_pdrop"] = decimal(config.embedding_dropout);
   json["attn_pdrop"] = decimal(config.attention_dropout);

@@ -4,16 +4,13 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/integer.h"
 
 namespace llm {
 namespace {
 
 constexpr uint32_t kEmbeddingDropoutSite = 0;
 constexpr uint32_t kScoreAdapter = 4;  // the place of its dropout in the layer after the last block
-
-int64_t round_up(int64_t value, int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
 
 int add_table(std::vector<Parameter>& parameters, const std::string& name, int layer, int64_t rows,
               int64_t padded_rows, int64_t channels) {

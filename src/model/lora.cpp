@@ -12,13 +12,6 @@ namespace {
 
 constexpr std::string_view kWeight = ".weight";
 
-std::vector<float> values_of(const ParameterStore& store, int index) {
-  std::vector<float> values(
-      static_cast<size_t>(store.parameters()[static_cast<size_t>(index)].size()));
-  store.read(index, store.values(), values);
-  return values;
-}
-
 // weight (out, in) += scale b^T a, with a: (rank, in) and b: (rank, columns >= out).
 void add_product(std::span<float> weight, std::span<const float> a, std::span<const float> b,
                  int64_t out, int64_t rank, float scale) {
@@ -49,14 +42,14 @@ void merge_adapters(const Gpt& adapted, Gpt& plain) {
     LLM_ASSERT(!parameter.adapter, "{} is an adapter", parameter.name);
     const int source = from.find(parameter.name);
     LLM_ASSERT(source >= 0, "{} is only in one of the models", parameter.name);
-    std::vector<float> values = values_of(from, source);
+    std::vector<float> values = from.read(source, from.values());
     if (parameter.name.ends_with(kWeight)) {
       const std::string layer = parameter.name.substr(0, parameter.name.size() - kWeight.size());
       const int a = from.find(layer + ".lora_A"), b = from.find(layer + ".lora_B");
       if (a >= 0) {
         const int64_t rank = from.parameters()[static_cast<size_t>(a)].shape[0];
-        add_product(values, values_of(from, a), values_of(from, b), parameter.shape[0], rank,
-                    adapted.config().lora.scale());
+        add_product(values, from.read(a, from.values()), from.read(b, from.values()),
+                    parameter.shape[0], rank, adapted.config().lora.scale());
       }
     }
     to.write(static_cast<int>(i), to.values(), values);

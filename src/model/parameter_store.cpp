@@ -6,15 +6,12 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/integer.h"
 #include "base/parallel.h"
 #include "base/rng.h"
 
 namespace llm {
 namespace {
-
-int64_t round_up(int64_t value, int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
 
 int64_t product(const std::vector<int64_t>& shape) {
   return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
@@ -214,6 +211,12 @@ void ParameterStore::read(int index, Tensor arena, std::span<float> into) const 
   std::vector<uint16_t> rounded(into.size());
   backend_.copy_to_host(rounded.data(), from);
   std::transform(rounded.begin(), rounded.end(), into.begin(), bf16_to_f32);
+}
+
+std::vector<float> ParameterStore::read(int index, Tensor arena) const {
+  std::vector<float> values(static_cast<size_t>(parameters_[static_cast<size_t>(index)].size()));
+  read(index, arena, values);
+  return values;
 }
 
 void ParameterStore::write(int index, Tensor arena, std::span<const float> from, int64_t begin) {

@@ -101,6 +101,7 @@ class ParameterStore {
   // Copies the logical (unpadded) values of an f32 or bf16 arena to the host; `into` has size()
   // elements.
   void read(int index, Tensor arena, std::span<float> into) const;
+  std::vector<float> read(int index, Tensor arena) const;
   // Copies values from the host to the elements from `begin` on, in pieces where one likes, rounded
   // where the arena is bf16; the rounded copy follows.
   void write(int index, Tensor arena, std::span<const float> from, int64_t begin = 0);

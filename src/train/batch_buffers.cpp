@@ -11,7 +11,7 @@ BatchBuffers::BatchBuffers(Backend& backend, const BatchShape& shape)
   const bool packed = shape.packed_sequences > 0;
   memory_ =
       backend.allocate(rows * (8 + (shape.labels ? 16 : 0)) +
-                           4 * (2 * tokens + (packed ? tokens : 0) + shape.packed_sequences + 1),
+                           4 * (2 * tokens + (packed ? tokens + shape.packed_sequences + 1 : 0)),
                        "batch");
   auto* next = static_cast<std::byte*>(memory_->data());
   const auto take = [&](DType dtype, std::initializer_list<int64_t> sizes) {

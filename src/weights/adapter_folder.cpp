@@ -48,8 +48,6 @@ std::string name_in_file(const std::string& parameter) {
 }
 constexpr const char* kScoreInFile = "base_model.model.score.weight";
 
-double decimal(float value) { return std::stod(fmt::format("{}", value)); }
-
 Json adapter_config(const ModelConfig& config, const std::string& base, bool with_score) {
   const LoraConfig& lora = config.lora;
   Json json;
@@ -124,18 +122,7 @@ void for_adapters(const ParameterStore& store, const Use& use) {
   }
 }
 
-std::vector<float> values_of(const ParameterStore& store, int index) {
-  std::vector<float> values(
-      static_cast<size_t>(store.parameters()[static_cast<size_t>(index)].size()));
-  store.read(index, store.values(), values);
-  return values;
-}
-
-}  // namespace
-
-void write_adapter_folder(const fs::path& directory, const Gpt& model, const std::string& base,
-                          bool with_score) {
-  make_directories(directory);
+void write_adapter_weights(const fs::path& path, const Gpt& model, bool with_score) {
   const ModelConfig& config = model.config();
   const ParameterStore& store = model.parameters();
   std::vector<TensorInfo> infos;
@@ -149,24 +136,30 @@ void write_adapter_folder(const fs::path& directory, const Gpt& model, const std
   }
   std::map<std::string, std::string> metadata = {{"format", "pt"}};
   if (apart(config.lora)) metadata[kTargetsKey] = parts_text(config.lora);
-  const fs::path weights = directory / kAdapterWeightsFile, unfinished = weights.string() + ".tmp";
-  SafetensorsWriter writer(unfinished, infos, metadata);
+  SafetensorsWriter writer(path, infos, metadata);
+  const auto write = [&](const std::vector<float>& values) {
+    writer.write(std::as_bytes(std::span(values)));
+  };
   for_adapters(store, [&](int index, const Parameter& parameter) {
-    std::vector<float> values = values_of(store, index);
-    if (parameter.transposed_in_files) {
-      values = to_file(values, parameter.shape[0], rows_in_file(config, parameter));
-    }
-    writer.write(std::as_bytes(std::span(values)));
+    const std::vector<float> values = store.read(index, store.values());
+    write(parameter.transposed_in_files
+              ? to_file(values, parameter.shape[0], rows_in_file(config, parameter))
+              : values);
   });
-  if (score >= 0) {
-    const std::vector<float> values = values_of(store, score);
-    writer.write(std::as_bytes(std::span(values)));
-  }
+  if (score >= 0) write(store.read(score, store.values()));
   writer.finish();
-  rename_path(unfinished, weights);
+}
+
+}  // namespace
+
+void write_adapter_folder(const fs::path& directory, const Gpt& model, const std::string& base,
+                          bool with_score) {
+  make_directories(directory);
+  write_whole(directory / kAdapterWeightsFile, [&](const fs::path& unfinished) {
+    write_adapter_weights(unfinished, model, with_score);
+  });
   write_file_atomically(directory / kAdapterConfigFile,
-                        to_pretty_text(adapter_config(config, base, with_score)));
-  sync_directory(directory);
+                        to_pretty_text(adapter_config(model.config(), base, with_score)));
 }
 
 namespace {

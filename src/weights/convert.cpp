@@ -36,23 +36,6 @@ void remove_other_tokenizer(const ConversionTarget& target) {
   for (const char* name : others) remove_tree(target.directory / name);
 }
 
-using WriteFile = std::function<void(const fs::path&)>;
-
-// A file under another name until it is whole.
-void write_whole(const fs::path& path, const WriteFile& write) {
-  fs::path unfinished = path;
-  unfinished += ".tmp";
-  try {
-    write(unfinished);
-    rename_path(unfinished, path);
-  } catch (...) {
-    std::error_code ignored;
-    fs::remove(unfinished, ignored);
-    throw;
-  }
-  sync_directory(path.parent_path());
-}
-
 fs::path write_format(const ModelConfig& config, const ParameterStore& store,
                       const ReadParameter& read, DType dtype, const ConversionTarget& target) {
   const Tokenizer* tokenizer = target.tokenizer;
@@ -68,6 +51,7 @@ fs::path write_format(const ModelConfig& config, const ParameterStore& store,
     book ? write_book_file(unfinished, config, store, read, dtype)
          : write_llmc_file(unfinished, config, store, read, dtype);
   });
+  sync_directory(target.directory);
   if (tokenizer != nullptr) tokenizer->save(target.directory);
   if (book) write_model_config(target.directory, config, dtype);  // what a state dict does not tell
   return path;

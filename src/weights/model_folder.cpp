@@ -157,16 +157,9 @@ bool has_weights(const fs::path& directory) {
 
 void write_model_folder(const fs::path& directory, const ModelFolderContents& contents) {
   make_directories(directory);
-  const fs::path weights = directory / kWeightsFile,
-                 unfinished = directory / "model.safetensors.tmp";
-  try {
+  write_whole(directory / kWeightsFile, [&](const fs::path& unfinished) {
     write_weights(unfinished, contents.store, contents.read, contents.dtype);
-    rename_path(unfinished, weights);
-  } catch (...) {
-    std::error_code ignored;
-    fs::remove(unfinished, ignored);
-    throw;
-  }
+  });
   write_file_atomically(directory / kGenerationConfigFile,
                         to_pretty_text(generation_config(contents.config)));
   write_tokenizer_files(directory, contents.config, contents.tokenizer);

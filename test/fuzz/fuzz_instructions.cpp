@@ -7,17 +7,9 @@
 
 #include "base/error.h"
 #include "data/instructions.h"
+#include "support/byte_source.h"
 
 namespace {
-
-llm::ByteSource source_of(std::string_view bytes, size_t step) {
-  return [bytes, step, at = size_t{0}](std::span<char> into) mutable {
-    const size_t count = std::min({step, into.size(), bytes.size() - at});
-    std::copy_n(bytes.data() + at, count, into.data());
-    at += count;
-    return count;
-  };
-}
 
 // Every conversation as JSON, one per line.
 std::string written(const llm::Conversations& read) {
@@ -31,9 +23,11 @@ std::string written(const llm::Conversations& read) {
 // What was read and what was said about it, in one string.
 std::string read_all(std::string_view bytes, size_t step) {
   try {
-    const llm::Conversations read = llm::read_conversations(source_of(bytes, step), "fuzz", true);
+    const llm::Conversations read =
+        llm::read_conversations(llm::test::source_of(std::string(bytes), step), "fuzz", true);
     const std::string lines = written(read);
-    const llm::Conversations again = llm::read_conversations(source_of(lines, 1 << 16), "again");
+    const llm::Conversations again =
+        llm::read_conversations(llm::test::source_of(lines, 1 << 16), "again");
     if (written(again) != lines) __builtin_trap();
     std::string result = lines + std::to_string(read.bad.count());
     for (const std::string& bad : read.bad.first()) result += bad;

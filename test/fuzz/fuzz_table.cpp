@@ -7,17 +7,9 @@
 
 #include "base/error.h"
 #include "data/labeled_texts.h"
+#include "support/byte_source.h"
 
 namespace {
-
-llm::ByteSource source_of(std::string_view bytes, size_t step) {
-  return [bytes, step, at = size_t{0}](std::span<char> into) mutable {
-    const size_t count = std::min({step, into.size(), bytes.size() - at});
-    std::copy_n(bytes.data() + at, count, into.data());
-    at += count;
-    return count;
-  };
-}
 
 struct Result {
   std::vector<llm::TableRow> rows;
@@ -27,7 +19,7 @@ struct Result {
 Result read_all(std::string_view bytes, llm::Quoting quoting, size_t step) {
   Result result;
   try {
-    llm::TableReader reader(source_of(bytes, step), "fuzz", quoting);
+    llm::TableReader reader(llm::test::source_of(std::string(bytes), step), "fuzz", quoting);
     llm::TableRow row;
     while (reader.next(row)) result.rows.push_back(row);
   } catch (const llm::Error&) {
@@ -51,7 +43,8 @@ void check_written(const Result& result) {
   }
   // What begins like another format, or with a mark, is no table.
   try {
-    llm::TableReader reader(source_of("\n" + text, 1 << 16), "fuzz", llm::Quoting::csv, ',');
+    llm::TableReader reader(llm::test::source_of("\n" + text, 1 << 16), "fuzz", llm::Quoting::csv,
+                            ',');
     llm::TableRow row;
     size_t at = 0;
     while (reader.next(row)) check(at < expected.size() && row.fields == expected[at++]);
@@ -66,8 +59,8 @@ void check_labeled(std::string_view bytes, llm::Quoting quoting) {
   options.quoting = quoting;
   options.skip_bad_rows = true;
   try {
-    const llm::LabeledTexts read =
-        llm::read_labeled_texts(source_of(bytes, size_t{1} << 16), "fuzz", options);
+    const llm::LabeledTexts read = llm::read_labeled_texts(
+        llm::test::source_of(std::string(bytes), size_t{1} << 16), "fuzz", options);
     check(!read.texts.empty());
     for (const llm::LabeledText& text : read.texts) {
       check(!text.label.empty() && !text.text.empty() && text.line > 0);

@@ -28,6 +28,18 @@ class DownloadTest : public testing::Test {
     return options;
   }
   DownloadSummary download() { return download_model(options()); }
+  // A download in which the disk is full at one operation on a file.
+  void download_with_full_disk(int64_t failing) {
+    set_file_hook([failing](int64_t number, FileOperation, const fs::path& path) {
+      if (number == failing) fail_disk(path.string(), "write", ENOSPC);
+    });
+    try {
+      download();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::disk) << error.what();
+    }
+    set_file_hook({});
+  }
   void expect_whole(const std::vector<std::string>& names = {"config.json", "tokenizer.json",
                                                              "model.safetensors"}) {
     for (const std::string& name : names) {

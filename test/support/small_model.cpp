@@ -134,11 +134,7 @@ std::vector<float> inference_logits(Gpt& model, const TokenRows& rows) {
 }
 
 std::vector<float> read_all(const Gpt& model, Tensor arena, int index) {
-  const ParameterStore& store = model.parameters();
-  std::vector<float> host(
-      static_cast<size_t>(store.parameters()[static_cast<size_t>(index)].size()));
-  store.read(index, arena, host);
-  return host;
+  return model.parameters().read(index, arena);
 }
 
 }  // namespace llm::test
