@@ -144,7 +144,9 @@ struct KeyGradientWalk {
   int stage, phase;
   int block, heads_left;  // where it is: the query block, and heads after this one
 
+  // Every lane has read lse and delta of the stage, so one can speak for all only after they met.
   __device__ __forceinline__ void release(int at) const {
+    __syncwarp();
     if (threadIdx.x % kWarp == 0) barrier_arrive(&shared.empty[at]);
   }
   // Gives the last tile's k and v buffer back; by now its stores have read it.

@@ -116,11 +116,12 @@ __global__ void __launch_bounds__(kTileThreads, Shape::kBlocks)
       copy_async_8(to + Shape::kStatisticsOffset + threadIdx.x * 8, scratch.statistics + row,
                    valid);
       if constexpr (kDropout) {
+        // The first kernel left whole words of 32 keys, up to the last key that the query sees.
         constexpr int kBytes = Shape::kKeys / 8;
-        const uint32_t kept = to + Shape::kKeptOffset + threadIdx.x * kBytes;
-        const uint8_t* from = scratch.kept + row * scratch.kept_bytes + first / 8;
-        if constexpr (kBytes == 16) copy_async_16(kept, from, valid);
-        if constexpr (kBytes == 8) copy_async_8(kept, from, valid);
+        const int seen = visible_keys(problem, segment, query + threadIdx.x).end - first;
+        const int bytes = valid ? clamp((seen + 31) / 32 * 4, 0, kBytes) : 0;
+        copy_async_part<kBytes>(to + Shape::kKeptOffset + threadIdx.x * kBytes,
+                                scratch.kept + row * scratch.kept_bytes + first / 8, bytes);
       }
     }
   };

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "backend/comm.h"
+#include "backend/launcher.h"
 #include "base/error.h"
 #include "support/memory_backend.h"
 #include "support/op_check.h"
@@ -76,6 +77,13 @@ TEST(NcclComm, CollectivesOfOneRank) {
   if (!comm) GTEST_SKIP() << "no NCCL here";
   EXPECT_EQ(comm->ranks(), 1);
   check_all(*gpu, *comm);
+}
+
+TEST(NcclComm, CollectivesOfTwoRanks) {
+  if (!test::make_gpu_backend(1)) GTEST_SKIP() << "fewer than two GPUs here";
+  const std::optional<ProcessResult> result = run_ranks(2, "NcclCollectives");
+  if (!result) GTEST_SKIP() << kNoMpi;
+  EXPECT_EQ(result->exit_code, 0) << result->out << result->err;
 }
 
 TEST(MpiComm, CollectivesOfTwoRanks) {
@@ -266,6 +274,36 @@ void staged_collectives() {
   check_all(*backend, *comm);
 }
 
+// What is started beside other work is there after join(), and the work in between is not
+// disturbed.
+void check_started(Backend& backend, Comm& comm) {
+  constexpr int64_t kCount = 3'000'001;
+  std::vector<float> mine(kCount), expected(kCount), ones(kCount, 1);
+  for (int64_t i = 0; i < kCount; ++i) {
+    mine[i] = contribution(comm.rank(), i);
+    expected[i] = expected_sum(comm.ranks(), i);
+  }
+  const Device x(backend, Tensor(mine.data(), DType::f32, {kCount}));
+  const Device y(backend, Tensor(ones.data(), DType::f32, {kCount}));
+  comm.start_all_reduce(x.tensor(), Reduce::sum);
+  for (int i = 0; i < 10; ++i) backend.add(y.tensor(), y.tensor(), y.tensor());
+  comm.join();
+  backend.add(x.tensor(), x.tensor(), x.tensor());  // queued behind the sum
+  for (float& value : expected) value *= 2;
+  EXPECT_EQ(x.values<float>(), expected);
+  EXPECT_EQ(y.values<float>(), std::vector<float>(kCount, 1024));
+}
+
+void nccl_collectives() {
+  const std::unique_ptr<Backend> gpu = test::make_gpu_backend(find_launcher().local_rank);
+  ASSERT_NE(gpu, nullptr);
+  const std::unique_ptr<Comm> comm = test::make_gpu_comm(*gpu);
+  ASSERT_NE(comm, nullptr);
+  ASSERT_EQ(comm->ranks(), 2);  // so that sums in f32 are exact to the last bit
+  check_all(*gpu, *comm);
+  check_started(*gpu, *comm);
+}
+
 void one_hangs() {
   const std::unique_ptr<Backend> backend = test::make_memory_backend(true);
   const std::unique_ptr<Comm> comm = make_mpi_comm(*backend, 1);
@@ -311,6 +349,7 @@ void register_rank_program(const std::string& name) {
       {"Nothing", nothing},
       {"Collectives", collectives},
       {"StagedCollectives", staged_collectives},
+      {"NcclCollectives", nccl_collectives},
       {"OneHangs", one_hangs},
       {"OneIsKilled", one_is_killed},
       {"OneThrows", one_throws},

@@ -63,10 +63,10 @@ void write_element(std::vector<uint8_t>& bytes, DType dtype, int64_t i, double v
 
 }  // namespace
 
-std::unique_ptr<Backend> make_gpu_backend() {
+std::unique_ptr<Backend> make_gpu_backend([[maybe_unused]] int device) {
 #ifdef LLM_HAVE_CUDA
   std::string reason;
-  if (cuda_device_count(reason) > 0) return make_cuda_backend({});
+  if (cuda_device_count(reason) > device) return make_cuda_backend({.device = device});
 #endif
   return nullptr;
 }

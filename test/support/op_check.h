@@ -27,9 +27,9 @@ struct BackendUnderTest {
   std::unique_ptr<Backend> backend;
   bool one_thread;
 };
-// The backend of the first GPU with its default choices; null where there is none.
-std::unique_ptr<Backend> make_gpu_backend();
-// NCCL on it, of this process alone; null where there is none.
+// The backend of a GPU, counted from 0, with its default choices; null where there is none.
+std::unique_ptr<Backend> make_gpu_backend(int device = 0);
+// NCCL on it, of the processes that were started together; null where there is none.
 std::unique_ptr<Comm> make_gpu_comm(Backend& gpu);
 inline constexpr const char* kGpuLabel = "cuda";  // its name here, and how its labels begin
 // The fast CPU bodies with one thread and with several, and the GPU if there is one.
