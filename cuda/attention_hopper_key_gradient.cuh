@@ -144,10 +144,9 @@ struct KeyGradientWalk {
   int stage, phase;
   int block, heads_left;  // where it is: the query block, and heads after this one
 
-  // Every lane has read lse and delta of the stage, so one can speak for all only after they met.
+  // Each lane for itself, as each has read lse and delta.
   __device__ __forceinline__ void release(int at) const {
-    __syncwarp();
-    if (threadIdx.x % kWarp == 0) barrier_arrive(&shared.empty[at]);
+    barrier_arrive(&shared.empty[at]);
   }
   // Gives the last tile's k and v buffer back; by now its stores have read it.
   __device__ __forceinline__ void give_back(uint64_t* stored) const {
@@ -304,7 +303,7 @@ __global__ __launch_bounds__(
     }
     for (int i = 0; i < kStages; ++i) {
       barrier_init(&shared.full[i], 1);
-      barrier_init(&shared.empty[i], kGroups * kWarpgroup / kWarp);
+      barrier_init(&shared.empty[i], kGroups * kWarpgroup);
     }
     barrier_init_fence();
   }

@@ -116,12 +116,16 @@ __global__ void __launch_bounds__(kTileThreads, Shape::kBlocks)
       copy_async_8(to + Shape::kStatisticsOffset + threadIdx.x * 8, scratch.statistics + row,
                    valid);
       if constexpr (kDropout) {
-        // The first kernel left whole words of 32 keys, up to the last key that the query sees.
-        constexpr int kBytes = Shape::kKeys / 8;
+        // The first kernel left the words of 32 keys up to the last key that the query sees; bits
+        // behind that are not looked at.
+        constexpr int kWords = Shape::kKeys / 32;
         const int seen = visible_keys(problem, segment, query + threadIdx.x).end - first;
-        const int bytes = valid ? clamp((seen + 31) / 32 * 4, 0, kBytes) : 0;
-        copy_async_part<kBytes>(to + Shape::kKeptOffset + threadIdx.x * kBytes,
-                                scratch.kept + row * scratch.kept_bytes + first / 8, bytes);
+        const uint32_t kept = to + Shape::kKeptOffset + threadIdx.x * kWords * 4;
+        const uint8_t* from = scratch.kept + row * scratch.kept_bytes + first / 8;
+#pragma unroll
+        for (int word = 0; word < kWords; ++word) {
+          if (valid && 32 * word < seen) copy_async_4(kept + 4 * word, from + 4 * word);
+        }
       }
     }
   };

@@ -66,21 +66,8 @@ __device__ __forceinline__ void copy_async_8(uint32_t to, const void* from, bool
                : "r"(to), "l"(from), "r"(valid ? 8 : 0)
                : "memory");
 }
-// As these, kSize 8 or 16, but only the first `bytes` are read; behind them come zeros.
-template <int kSize>
-__device__ __forceinline__ void copy_async_part(uint32_t to, const void* from, int bytes) {
-  static_assert(kSize == 8 || kSize == 16);
-  if constexpr (kSize == 16) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
-                 :
-                 : "r"(to), "l"(from), "r"(bytes)
-                 : "memory");
-  } else {
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;"
-                 :
-                 : "r"(to), "l"(from), "r"(bytes)
-                 : "memory");
-  }
+__device__ __forceinline__ void copy_async_4(uint32_t to, const void* from) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" : : "r"(to), "l"(from) : "memory");
 }
 // Until this thread's copies have arrived.
 __device__ __forceinline__ void copy_async_wait_all() {
