@@ -98,6 +98,7 @@ int run(int argc, char** argv) {
   llm::add_pretrain_command(app);
   llm::add_generate_command(app);
   llm::add_chat_command(app);
+  llm::add_classify_command(app);
   llm::add_eval_command(app);
   llm::add_download_command(app);
   llm::add_import_command(app);

@@ -13,6 +13,7 @@ void add_tokenizer_command(CLI::App& app);
 void add_pretrain_command(CLI::App& app);
 void add_generate_command(CLI::App& app);
 void add_chat_command(CLI::App& app);
+void add_classify_command(CLI::App& app);
 void add_eval_command(CLI::App& app);
 void add_download_command(CLI::App& app);
 void add_import_command(CLI::App& app);  // both in convert_command.cpp
