@@ -11,6 +11,7 @@ namespace llm {
 void add_data_command(CLI::App& app);
 void add_tokenizer_command(CLI::App& app);
 void add_pretrain_command(CLI::App& app);
+void add_finetune_command(CLI::App& app);
 void add_generate_command(CLI::App& app);
 void add_chat_command(CLI::App& app);
 void add_classify_command(CLI::App& app);
