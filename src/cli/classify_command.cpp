@@ -73,18 +73,27 @@ struct Asked {
   }
 };
 
+// Of a model that looks at the end of the row, the length of rows; else of the longest text.
 int64_t longest_of(const OpenedModel& opened, const Arguments& arguments) {
   const ModelConfig& config = opened.config;
-  const int64_t length = arguments.max_length.value_or(config.context);
-  if (length > config.context) {
-    fail_usage("--max-length", fmt::format("{} tokens, but the model's context is {}",
-                                           with_commas(length), with_commas(config.context)));
-  }
-  if (config.pooling == Pooling::last && !arguments.max_length) {
+  const bool fixed = config.pooling == Pooling::last;
+  if (fixed && config.pad_length == 0 && !arguments.max_length) {
     fail_usage("--max-length",
                "this classifier looks at the end of the row, padding or not, so the rows must be "
                "as long as in its training",
                "give the length that it was trained with");
+  }
+  const int64_t own = fixed && config.pad_length > 0 ? config.pad_length : config.context;
+  const int64_t length = arguments.max_length.value_or(own);
+  if (fixed && config.pad_length > 0 && length != own) {
+    fail_usage("--max-length",
+               fmt::format("{} tokens, but this classifier looks at the end of rows of {}",
+                           with_commas(length), with_commas(own)),
+               "leave it out");
+  }
+  if (length > config.context) {
+    fail_usage("--max-length", fmt::format("{} tokens, but the model's context is {}",
+                                           with_commas(length), with_commas(config.context)));
   }
   return length;
 }

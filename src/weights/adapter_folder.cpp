@@ -25,6 +25,7 @@ constexpr std::string_view kLoraA = ".lora_A.weight";
 constexpr const char* kTargetsKey = "lora_targets";
 constexpr const char* kLabelsKey = "labels";
 constexpr const char* kPoolingKey = "pooling";
+constexpr const char* kPadLengthKey = "pad_length";
 constexpr JsonLimits kConfigLimits = {8, 1 << 20, 100'000};
 
 // "h.0.attn.c_attn.lora_A" -> PEFT's name.
@@ -95,6 +96,7 @@ void write_adapter_weights(const fs::path& path, const Gpt& model, bool with_sco
   if (config.is_classifier()) {
     metadata[kLabelsKey] = to_line(Json(config.labels));
     metadata[kPoolingKey] = pooling_name(config.pooling);
+    if (config.pad_length > 0) metadata[kPadLengthKey] = fmt::to_string(config.pad_length);
   }
   SafetensorsWriter writer(path, infos, metadata);
   const auto write = [&](const std::vector<float>& values) {
@@ -154,6 +156,10 @@ void set_labels(ModelConfig& config, const SafetensorsFile& file, int64_t count)
   const auto& metadata = file.metadata();
   if (const auto pooling = metadata.find(kPoolingKey); pooling != metadata.end()) {
     config.pooling = as_input([&] { return pooling_named(pooling->second, where); });
+  }
+  if (const auto length = metadata.find(kPadLengthKey); length != metadata.end()) {
+    const Json json = {{kPadLengthKey, parse_json(length->second, where, kConfigLimits)}};
+    config.pad_length = JsonObject(json, where).integer(kPadLengthKey, 0, config.context);
   }
   if (const auto labels = metadata.find(kLabelsKey); labels != metadata.end()) {
     const Json names = parse_json(labels->second, where, kConfigLimits);
