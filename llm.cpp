@@ -85,7 +85,8 @@ void refuse_empty_names(CLI::App& app) {
 
 int run(int argc, char** argv) {
   CLI::App app{
-      "llm builds a language model from scratch: text to tokens, pretraining, sampling.\n"
+      "llm builds a language model from scratch: text to tokens, pretraining, fine-tuning,\n"
+      "sampling.\n"
       "`llm COMMAND --help` tells the options of a command, with an example."};
   app.name("llm");
   app.set_version_flag("--version", "llm " LLM_VERSION);
@@ -96,8 +97,10 @@ int run(int argc, char** argv) {
   llm::add_data_command(app);
   llm::add_tokenizer_command(app);
   llm::add_pretrain_command(app);
+  llm::add_finetune_command(app);
   llm::add_generate_command(app);
   llm::add_chat_command(app);
+  llm::add_classify_command(app);
   llm::add_eval_command(app);
   llm::add_download_command(app);
   llm::add_import_command(app);

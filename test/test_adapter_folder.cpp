@@ -152,13 +152,12 @@ TEST_F(AdapterFolder, RefusesWhatItDoesNotKnow) {
       {"lora_dropout", 2},
       {"layers_to_transform", 1},
       {"rank_pattern", {{"c_fc", 8}}},
-      {"alpha_pattern", {{"c_fc", 8}}},
+      {"alpha_pattern", {{"c_fc", 0}}},
   };
   for (const auto& [key, value] : bad) {
     write_adapter_folder(folder_, *model, "base", false);
     change_config(key, value);
-    test::expect_error(ErrorKind::input, kAdapterConfigFile,
-                       [&] { read_lora_config(folder_, base); });
+    test::expect_error(ErrorKind::input, "adapter_", [&] { read_lora_config(folder_, base); });
   }
 }
 
@@ -177,7 +176,7 @@ TEST_F(AdapterFolder, NamesTheTensorThatIsWrong) {
   };
   LoraConfig lora = config.lora;
   lora.rank = 4;
-  refuses(lora, "shape");
+  refuses(lora, "rank 3, the model's have 4");
   lora = config.lora;
   lora.down = false;
   refuses(lora, "does not belong");

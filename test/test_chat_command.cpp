@@ -118,6 +118,16 @@ TEST_F(ChatCommand, TheModelFolderNamesTheTemplate) {
   std::ofstream(model_ / "tokenizer_config.json") << config.dump();
   EXPECT_EQ(answers("Hi\n")[0]["prompt_tokens"], chatml);
   EXPECT_EQ(answers("Hi\n", {"--template", "plain"})[0]["prompt_tokens"], plain);
+  // Its own file counts more.
+  std::ofstream(model_ / "llm_chat.json") << R"({"template": "alpaca"})";
+  const int64_t alpaca = answers("Hi\n", {"--template", "alpaca"})[0]["prompt_tokens"];
+  EXPECT_NE(alpaca, chatml);
+  EXPECT_EQ(answers("Hi\n")[0]["prompt_tokens"], alpaca);
+  EXPECT_EQ(answers("Hi\n", {"--template", "chatml"})[0]["prompt_tokens"], chatml);
+  std::ofstream(model_ / "llm_chat.json") << R"({"template": "vicuna"})";
+  const ProcessResult wrong = chat("Hi\n");
+  EXPECT_EQ(wrong.exit_code, 3);
+  EXPECT_NE(wrong.err.find("llm_chat.json"), std::string::npos) << wrong.err;
 }
 
 TEST_F(ChatCommand, TheSameSeedGivesTheSameConversation) {

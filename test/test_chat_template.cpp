@@ -223,5 +223,19 @@ TEST_F(ChatTemplateFile, WrongNamesAreRefused) {
   }
 }
 
+TEST(ChatFile, IsReadBackAndWhatIsWrongIsRefused) {
+  const test::TemporaryDirectory directory;
+  EXPECT_EQ(read_chat_template(directory.path()), std::nullopt);
+  for (const ChatTemplate format :
+       {ChatTemplate::plain, ChatTemplate::book, ChatTemplate::alpaca, ChatTemplate::chatml}) {
+    write_chat_file(directory.path(), format);
+    EXPECT_EQ(read_chat_template(directory.path()), format);
+  }
+  for (const char* wrong : {"", "[]", "{}", R"({"template": 3})", R"({"template": "jinja"})",
+                            R"({"template": "book", "template": "book"})"}) {
+    test::expect_error(ErrorKind::input, "file", [&] { parse_chat_file(wrong, "file"); });
+  }
+}
+
 }  // namespace
 }  // namespace llm

@@ -28,7 +28,7 @@ class CheckpointTest : public testing::Test {
   // Another content for each step, so that a mix of two checkpoints would show.
   void save(int64_t step) {
     fill(step);
-    save_checkpoint(run_.checkpoints(), run_.workspace().model, nullptr, state_at(step));
+    save_checkpoint(run_.checkpoints(), run_.workspace().model, {}, state_at(step));
   }
   void fill(int64_t step) {
     ParameterStore& store = run_.workspace().model.parameters();
@@ -192,7 +192,7 @@ TEST_F(CheckpointTest, NothingNotFiniteIsSaved) {
       fill(1);
       arena.f32()[arena.size() / 2] = bad;
       expect_error(ErrorKind::numerics, "NaN or infinite", [&] {
-        save_checkpoint(run_.checkpoints(), run_.workspace().model, nullptr, state_at(1));
+        save_checkpoint(run_.checkpoints(), run_.workspace().model, {}, state_at(1));
       });
       EXPECT_TRUE(list_checkpoints(run_.checkpoints()).empty());
     }

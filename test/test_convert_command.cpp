@@ -9,6 +9,7 @@
 #include "support/small_model.h"
 #include "support/subprocess.h"
 #include "support/temporary_directory.h"
+#include "text/chat_template.h"
 #include "weights/model_folder.h"
 
 namespace llm {
@@ -289,6 +290,17 @@ TEST_F(ConvertCommand, AFullDiskLeavesNothingHalf) {
     for (const auto& entry : fs::directory_iterator(path("x"))) ADD_FAILURE() << entry.path();
     fs::remove_all(path("x"));
   }
+}
+
+TEST_F(ConvertCommand, TheTemplateAModelWasTaughtInComesAlong) {
+  write_chat_file(model_, ChatTemplate::alpaca);
+  figures({"export", model_.string(), "-o", path("out")});
+  EXPECT_EQ(read_chat_template(path("out")), ChatTemplate::alpaca);
+  figures({"import", path("out"), "-o", path("in")});
+  EXPECT_EQ(read_chat_template(path("in")), ChatTemplate::alpaca);
+  fs::remove(model_ / kChatFile);
+  figures({"export", model_.string(), "-o", path("out"), "--force"});
+  EXPECT_FALSE(fs::exists(directory_ / "out" / kChatFile));
 }
 
 }  // namespace

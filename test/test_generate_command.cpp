@@ -259,5 +259,54 @@ TEST_F(GenerateCommand, InspectShowsConfigAndTensors) {
   EXPECT_EQ(run_llm({"inspect", (directory_ / "absent").string()}).exit_code, 3);
 }
 
+TEST_F(GenerateCommand, AnInstructionIsAskedInTheTemplateOfTheModel) {
+  {  // room for a template
+    ModelConfig config = test::golden_config();
+    config.vocab_size = 257;
+    config.context = 400;
+    const auto backend = make_cpu_backend();
+    Gpt model(*backend, config, {});
+    test::fill_golden_weights(model);
+    write_model_folder(model_, model, make_byte_tokenizer().get());
+  }
+  const std::vector<std::string> ask = {"-p", "Say hi.", "-n", "3", "--json"};
+  const auto ids_with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), ask.begin(), ask.end());
+    const ProcessResult result = generate(more);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return last_line(result.out)["prompt_ids"].size();
+  };
+  EXPECT_EQ(ids_with({}), 7u);
+  const size_t alpaca = ids_with({"--template", "alpaca"});
+  EXPECT_GT(alpaca, 100u);
+  EXPECT_EQ(ids_with({"--template", "alpaca", "--input", "abc"}),
+            ids_with({"--template", "alpaca", "--input", "abcd"}) - 1);
+  const ProcessResult unknown = generate({"-p", "a", "--instruct"});
+  EXPECT_EQ(unknown.exit_code, 2);
+  EXPECT_NE(unknown.err.find("which template it was taught in"), std::string::npos) << unknown.err;
+
+  std::ofstream(model_ / "llm_chat.json") << R"({"template": "alpaca"})";
+  EXPECT_EQ(ids_with({"--instruct"}), alpaca);
+  EXPECT_NE(ids_with({"--template", "chatml"}), alpaca);
+  EXPECT_EQ(ids_with({}), 7u);  // a text is continued as it is
+  EXPECT_NE(generate(ask).err.find("--instruct asks"), std::string::npos);
+  const auto starts = [&](std::vector<std::string> more, const char* text) {
+    more.insert(more.begin(), {"-p", "Say hi.", "-n", "3"});
+    return generate(more).out.starts_with(text);
+  };
+  EXPECT_TRUE(starts({}, "Say hi."));
+  EXPECT_FALSE(starts({"--instruct"}, "Below is an instruction"));
+  EXPECT_TRUE(starts({"--instruct", "--echo"}, "Below is an instruction"));
+  EXPECT_FALSE(starts({"--no-echo"}, "Say hi."));
+  for (const std::vector<std::string>& wrong : {std::vector<std::string>{"--input", "x"},
+                                                {"--instruct", "--allow-special"},
+                                                {"--template", "jinja"}}) {
+    std::vector<std::string> arguments = {"-p", "a"};
+    arguments.insert(arguments.end(), wrong.begin(), wrong.end());
+    EXPECT_EQ(generate(arguments).exit_code, 2) << wrong[0];
+  }
+  EXPECT_EQ(generate({"-p", "", "--instruct"}).exit_code, 2);
+}
+
 }  // namespace
 }  // namespace llm

@@ -300,7 +300,7 @@ void chat(Arguments arguments) {
   if (!arguments.format.empty()) format = chat_template_named(arguments.format);
 
   const OpenedModel opened = open_model(arguments.model);
-  if (!format) format = read_chat_template(opened.folder);
+  if (!format) format = chat_template_of(opened.location);
   options.format = format.value_or(ChatTemplate::plain);
   const std::unique_ptr<Gpt> model = load_weights(opened);
   Engine engine(*model, *opened.tokenizer);

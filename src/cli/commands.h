@@ -11,8 +11,10 @@ namespace llm {
 void add_data_command(CLI::App& app);
 void add_tokenizer_command(CLI::App& app);
 void add_pretrain_command(CLI::App& app);
+void add_finetune_command(CLI::App& app);
 void add_generate_command(CLI::App& app);
 void add_chat_command(CLI::App& app);
+void add_classify_command(CLI::App& app);
 void add_eval_command(CLI::App& app);
 void add_download_command(CLI::App& app);
 void add_import_command(CLI::App& app);  // both in convert_command.cpp

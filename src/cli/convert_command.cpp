@@ -6,14 +6,18 @@
 #include <optional>
 #include <string>
 
+#include "base/downloads.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/progress.h"
 #include "cli/commands.h"
 #include "cli/device.h"
+#include "cli/model_arguments.h"
 #include "cli/output.h"
 #include "train/checkpoint.h"
+#include "weights/adapted_model.h"
+#include "weights/adapter_folder.h"
 #include "weights/convert.h"
 #include "weights/model_folder.h"
 
@@ -21,9 +25,10 @@ namespace llm {
 namespace {
 
 struct Arguments {
-  std::string from, to, dtype = "keep", format = "hugging-face", config, tokenizer, tokenizer_dir;
+  std::string from, base, to, dtype = "keep", format = "hugging-face", config, tokenizer,
+                              tokenizer_dir;
   std::optional<int64_t> heads;
-  bool untied = false, force = false, json = false;
+  bool untied = false, merge = false, force = false, json = false;
 };
 
 void require_empty(const Arguments& arguments) {
@@ -41,23 +46,25 @@ void require_empty(const Arguments& arguments) {
 }
 
 // By --tokenizer, or that of the folder where the model lies.
-std::unique_ptr<Tokenizer> tokenizer_for(const Arguments& arguments, const fs::path& folder) {
+std::unique_ptr<Tokenizer> tokenizer_for(const Arguments& arguments,
+                                         const ModelLocation& location) {
   if (arguments.tokenizer == "none") return nullptr;
   if (!arguments.tokenizer.empty()) {
     return open_tokenizer(arguments.tokenizer, arguments.tokenizer_dir);
   }
   auto tokenizer = with_hint("give another with --tokenizer, or --tokenizer none",
-                             [&] { return read_model_tokenizer(folder); });
+                             [&] { return read_tokenizer_of(location); });
+  const std::string folder = location.named().string();
   if (tokenizer == nullptr) {
-    log_warning(fmt::format("there is no tokenizer in {}; --tokenizer adds one", folder.string()));
+    log_warning(fmt::format("there is no tokenizer in {}; --tokenizer adds one", folder));
   } else {
-    log_info(fmt::format("with the tokenizer of {}", folder.string()));
+    log_info(fmt::format("with the tokenizer of {}", folder));
   }
   return tokenizer;
 }
 
 void report(const Arguments& arguments, const ConversionResult& result, double seconds) {
-  const int64_t parameters = parameter_count(result.config);
+  const int64_t parameters = result.parameters;
   if (result.not_finite > 0) {
     log_warning(
         fmt::format("{} of {} weights are NaN or infinite, the first in {}: the model "
@@ -80,33 +87,90 @@ void report(const Arguments& arguments, const ConversionResult& result, double s
                   {"weights", result.weights.string()}});
 }
 
-void convert(const Arguments& arguments, const ModelSource& source, ModelConfig config) {
+// The target but for what depends on the model; `location`: where its tokenizer lies. Runs
+// convert(target) and reports what it returns.
+template <typename Convert>
+void run_conversion(const Arguments& arguments, const ModelLocation& location,
+                    const Tokenizer* tokenizer, const Convert& convert) {
   ConversionTarget target;
   target.format = parse_model_format(arguments.format);
   target.directory = arguments.to;
   if (arguments.dtype != "keep") target.dtype = parse_file_dtype(arguments.dtype);
-  const auto tokenizer = tokenizer_for(arguments, source.folder);
-  target.tokenizer = tokenizer.get();
-  const bool told = source.config && source.naming != Naming::llm_c;  // by a config.json
-  const bool other = !arguments.tokenizer.empty();  // than the config was made for
-  if (tokenizer != nullptr && (!told || other) && tokenizer->end_of_text()) {
-    config.bos_token_id = config.eos_token_id = *tokenizer->end_of_text();
-  }
+  target.tokenizer = tokenizer;
+  if (fs::is_directory(location.named())) target.taught = chat_template_of(location);
   Progress progress(!arguments.json);
   target.progress = [&](int64_t done, int64_t all) {
     progress.show(fmt::format("{} | {} of {} parameters", target.directory.string(),
                               with_commas(done), with_commas(all)));
   };
-  const auto backend = make_backend("cpu");
   const auto start = std::chrono::steady_clock::now();
-  const ConversionResult result = convert_model(*backend, source, config, target);
+  const ConversionResult result = convert(target);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   progress.finish();
   report(arguments, result, seconds.count());
 }
 
+void convert(const Arguments& arguments, const ModelSource& source, ModelConfig config) {
+  const ModelLocation location{source.folder, {}};
+  const auto tokenizer = tokenizer_for(arguments, location);
+  const bool told = source.config && source.naming != Naming::llm_c;  // by a config.json
+  const bool other = !arguments.tokenizer.empty();  // than the config was made for
+  if (tokenizer != nullptr && (!told || other) && tokenizer->end_of_text()) {
+    config.bos_token_id = config.eos_token_id = *tokenizer->end_of_text();
+  }
+  const auto backend = make_backend("cpu");
+  run_conversion(arguments, location, tokenizer.get(), [&](const ConversionTarget& target) {
+    return convert_model(*backend, source, config, target);
+  });
+}
+
+// What the folder of adapters says that they are for: the name of a downloaded model as it is, and
+// a folder by its whole path, which PEFT understands wherever it runs.
+std::string base_for(const Arguments& arguments, const ModelLocation& location) {
+  const std::string base =
+      arguments.base.empty() ? read_adapter_config(location.adapters).base : arguments.base;
+  const auto downloaded = downloaded_model_folder(base);
+  std::error_code error;
+  if (downloaded && fs::equivalent(*downloaded, location.folder, error)) return base;
+  return fs::canonical(location.folder).string();
+}
+
+// Reading them compares all shapes with those of the base.
+void convert_from_adapters(const Arguments& arguments, const ModelLocation& location) {
+  verify_model_files(location.folder);
+  verify_model_files(location.adapters);
+  const auto backend = make_backend("cpu");
+  const auto tokenizer = tokenizer_for(arguments, location);
+  const auto model =
+      arguments.merge ? load_merged_model(*backend, location) : load_model(*backend, location);
+  run_conversion(arguments, location, tokenizer.get(), [&](const ConversionTarget& target) {
+    return arguments.merge ? convert_model(*model, target)
+                           : convert_adapters(*model, base_for(arguments, location),
+                                              has_output_layer(location.adapters), target);
+  });
+}
+
+// Options of adapters, for something that is none.
+void refuse_adapter_options(const Arguments& arguments) {
+  for (const auto& [given, option] :
+       {std::pair{!arguments.base.empty(), "--base"}, std::pair{arguments.merge, "--merge"}}) {
+    if (!given) continue;
+    fail_usage(option, fmt::format("is of adapters, and {} has none", arguments.from),
+               "leave it out");
+  }
+}
+
 void import_model(const Arguments& arguments) {
   require_empty(arguments);
+  if (fs::is_directory(arguments.from) && is_adapter_folder(arguments.from)) {
+    if (arguments.heads || !arguments.config.empty() || arguments.untied) {
+      fail_usage(arguments.from,
+                 "are adapters, whose base has a config.json: leave --heads, "
+                 "--config and --untied out");
+    }
+    return convert_from_adapters(arguments, locate_model(arguments.from, arguments.base));
+  }
+  refuse_adapter_options(arguments);
   ModelSource source = open_model_source(arguments.from);
   if (!arguments.config.empty()) {
     source.config = from_hugging_face(read_json_file(arguments.config), arguments.config);
@@ -115,12 +179,26 @@ void import_model(const Arguments& arguments) {
   convert(arguments, source, config);
 }
 
+// transformers' class reads the last token that is not padding, whatever the config says.
+void require_last_token(const ModelConfig& config, const std::string& where) {
+  if (!config.is_classifier() || config.pooling == Pooling::last_token) return;
+  fail_usage(where,
+             fmt::format("this classifier pools by \"{}\", and GPT2ForSequenceClassification of "
+                         "transformers always takes the last token: its answers would differ",
+                         pooling_name(config.pooling)),
+             "fine-tune with --pool last-token");
+}
+
 void export_model(const Arguments& arguments) {
-  parse_model_format(arguments.format);
+  const ModelFormat format = parse_model_format(arguments.format);
   require_empty(arguments);
-  const fs::path folder = resolve_model_folder(arguments.from);
-  verify_model_files(folder);
-  const ModelSource source = open_model_source(folder);
+  const ModelLocation location = locate_model(arguments.from, arguments.base);
+  const ModelConfig config = read_config(location);
+  if (format == ModelFormat::hugging_face) require_last_token(config, arguments.from);
+  if (location.adapted()) return convert_from_adapters(arguments, location);
+  refuse_adapter_options(arguments);
+  verify_model_files(location.folder);
+  const ModelSource source = open_model_source(location.folder);
   convert(arguments, source, *source.config);
 }
 
@@ -138,6 +216,9 @@ void add_common_options(CLI::App& command, Arguments& arguments) {
       ->type_name("T");
   command.add_option("--tokenizer-dir", arguments.tokenizer_dir, "folder with the files of `gpt2`")
       ->type_name("DIR");
+  add_base_option(command, arguments.base);
+  command.add_flag("--merge", arguments.merge,
+                   "of adapters: put them into the weights of their base, as a whole model");
   command.add_flag("--force", arguments.force,
                    "replace files in a folder that is not empty; a tokenizer in it goes");
   command.add_flag("--json", arguments.json, "print the figures as one JSON line");
@@ -151,7 +232,7 @@ void add_import_command(CLI::App& app) {
   command
       ->add_option("DIR|FILE", arguments->from,
                    "Hugging Face folder of a GPT-2, .safetensors, a state dict of PyTorch (.pth), "
-                   "model file of llm.c (.bin)")
+                   "model file of llm.c (.bin), folder of LoRA adapters of PEFT")
       ->required();
   add_common_options(*command, *arguments);
   command
@@ -177,10 +258,7 @@ void add_import_command(CLI::App& app) {
 void add_export_command(CLI::App& app) {
   auto* command = app.add_subcommand("export", "write a model in a form that others read");
   auto arguments = std::make_shared<Arguments>();
-  command
-      ->add_option("MODEL", arguments->from,
-                   "model folder, run folder, checkpoint folder or the name of a downloaded model")
-      ->required();
+  command->add_option("MODEL", arguments->from, kModelHelp)->required();
   command
       ->add_option(
           "--format", arguments->format,
@@ -191,7 +269,9 @@ void add_export_command(CLI::App& app) {
   add_common_options(*command, *arguments);
   command->footer(
       "Example: llm export runs/mine --dtype bf16 -o exported\n"
-      "         llm export runs/mine --format llm.c -o for-llm-c");
+      "         llm export runs/mine --format llm.c -o for-llm-c\n"
+      "         llm export runs/lora --merge -o whole\n"
+      "Adapters stay adapters, in a folder that PEFT opens, unless --merge is given.");
   command->callback([arguments] { export_model(*arguments); });
 }
 

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "cli/output.h"
 #include "infer/engine.h"
 #include "infer/text_stream.h"
+#include "text/chat_template.h"
 
 namespace llm {
 namespace {
@@ -23,10 +25,12 @@ constexpr size_t kMaxPromptBytes = 64 << 20;
 
 struct Arguments {
   ModelArguments model;
-  std::string prompt, prompt_file, overflow = "stop";
+  std::string prompt, prompt_file, overflow = "stop", format, input;
   GenerateOptions options;
   int64_t num_samples = 1, seed = 42;
-  bool allow_special = false, echo = true, batch_invariant = false, json = false;
+  bool instruct = false, allow_special = false, batch_invariant = false, json = false;
+  bool echo = true;
+  const CLI::Option* echo_option = nullptr;  // not given: of a text, not of an instruction
 };
 
 std::string read_prompt_file(const std::string& path) {
@@ -56,10 +60,21 @@ struct Prompt {
   std::vector<TokenId> ids;
 };
 
-// Errors name what the prompt came from: a wrong -p is a wrong command line, a wrong file a wrong
-// input.
+// An instruction in its template, up to where the answer begins.
+Prompt instruction_prompt(const std::string& instruction, const std::string& input,
+                          ChatTemplate format, const Tokenizer& tokenizer) {
+  const ChatMessage message{ChatRole::user, instruction, input};
+  const std::vector<ChatSegment> segments = chat_segments(format, {&message, 1}, "prompt");
+  Prompt prompt;
+  for (const ChatSegment& segment : segments) prompt.text += segment.text;
+  prompt.ids = encode_chat(tokenizer, segments).ids;
+  return prompt;
+}
+
+// format: of an instruction; nothing where the text is to be continued. Errors name what the prompt
+// came from: a wrong -p is a wrong command line, a wrong file a wrong input.
 Prompt read_prompt(const Arguments& arguments, const Tokenizer& tokenizer,
-                   const ModelConfig& config) {
+                   const ModelConfig& config, std::optional<ChatTemplate> format) {
   const bool from_file = !arguments.prompt_file.empty();
   const std::string where = !from_file                     ? "--prompt"
                             : arguments.prompt_file == "-" ? "standard input"
@@ -71,11 +86,16 @@ Prompt read_prompt(const Arguments& arguments, const Tokenizer& tokenizer,
   Prompt prompt;
   prompt.text = from_file ? read_prompt_file(arguments.prompt_file) : arguments.prompt;
   if (prompt.text.empty()) {
+    if (format) refuse("there is no instruction", "give one with -p");
     prompt.ids = start_of_text(tokenizer);
     return prompt;
   }
   try {
-    prompt.ids = tokenizer.encode(prompt.text, arguments.allow_special);
+    if (format) {
+      prompt = instruction_prompt(prompt.text, arguments.input, *format, tokenizer);
+    } else {
+      prompt.ids = tokenizer.encode(prompt.text, arguments.allow_special);
+    }
   } catch (const Error& error) {
     refuse(error.problem(), error.hint());
   }
@@ -197,23 +217,67 @@ void report(const std::vector<Generation>& results, const GenerateFigures& figur
                        counted(figures.decode_tokens, "token"), figures.decode_rate()));
 }
 
-void generate(Arguments arguments) {
+void check_arguments(const Arguments& arguments) {
   if (arguments.overflow != "stop" && arguments.overflow != "slide") {
     fail_usage("--context-overflow",
                fmt::format("\"{}\" is neither stop nor slide", arguments.overflow));
   }
-  GenerateOptions& options = arguments.options;
-  require_stop_texts(options.stop);
-  if (options.logprobs > 0 && !arguments.json) {
+  require_stop_texts(arguments.options.stop);
+  if (arguments.options.logprobs > 0 && !arguments.json) {
     fail_usage("--logprobs", "go into the line of --json, which is not asked for");
   }
+  const bool instruct = arguments.instruct || !arguments.format.empty();
+  if (instruct && arguments.allow_special) {
+    fail_usage("--allow-special", "is of a text that is continued, and this is an instruction");
+  }
+  if (!instruct && !arguments.input.empty()) {
+    fail_usage("--input", "is what an instruction is about: give --instruct or --template, too");
+  }
+}
+
+// The template that -p is an instruction in, or nothing: the text is continued as it is.
+std::optional<ChatTemplate> template_for(const Arguments& arguments,
+                                         std::optional<ChatTemplate> recorded,
+                                         const std::string& where) {
+  if (!arguments.format.empty()) return chat_template_named(arguments.format);
+  if (!arguments.instruct) return std::nullopt;
+  if (!recorded) {
+    fail_usage("--instruct", fmt::format("{} does not say which template it was taught in", where),
+               "name it with --template");
+  }
+  return recorded;
+}
+
+// Of a model that was taught in a template, a text that is continued ends where answers do, too, if
+// that is a token.
+void add_stops(GenerateOptions& options, std::optional<ChatTemplate> format,
+               std::optional<ChatTemplate> recorded, const Tokenizer& tokenizer) {
+  if (!format && (!recorded || options.ignore_end_of_text)) return;
+  ChatStops stops = chat_stops(format ? *format : *recorded, tokenizer);
+  if (!options.ignore_end_of_text) options.stop_ids = std::move(stops.ids);
+  if (format) options.stop.insert(options.stop.end(), stops.texts.begin(), stops.texts.end());
+}
+
+void generate(Arguments arguments) {
+  check_arguments(arguments);
+  GenerateOptions& options = arguments.options;
   options.overflow = arguments.overflow == "slide" ? ContextOverflow::slide : ContextOverflow::stop;
   options.seed = static_cast<uint64_t>(arguments.seed);
   validate(options.sampler);
+  if (!arguments.format.empty()) chat_template_named(arguments.format);  // wrong ones first
 
   const OpenedModel opened = open_model(arguments.model);
   const Tokenizer& tokenizer = *opened.tokenizer;
-  const Prompt prompt = read_prompt(arguments, tokenizer, opened.config);
+  const auto recorded = chat_template_of(opened.location);
+  const auto format = template_for(arguments, recorded, opened.location.named().string());
+  add_stops(options, format, recorded, tokenizer);
+  if (recorded && !format) {
+    log_info(
+        fmt::format("taught in the template {}; the text is continued as it is, --instruct "
+                    "asks in the template",
+                    chat_template_name(*recorded)));
+  }
+  const Prompt prompt = read_prompt(arguments, tokenizer, opened.config, format);
   const std::unique_ptr<Gpt> model = load_weights(opened);
   // On a GPU the number of sequences decides how products are rounded.
   if (arguments.batch_invariant && !opened.backend->is_host()) options.max_batch = 1;
@@ -221,12 +285,31 @@ void generate(Arguments arguments) {
   Engine engine(*model, tokenizer);
   const std::vector<std::vector<TokenId>> prompts(static_cast<size_t>(arguments.num_samples),
                                                   prompt.ids);
-  SamplePrinter printer(arguments.num_samples, arguments.echo ? prompt.text : "");
+  const bool echo = arguments.echo_option->count() > 0 ? arguments.echo : !format;
+  SamplePrinter printer(arguments.num_samples, echo ? prompt.text : "");
   const std::vector<Generation> results = engine.generate(
       prompts, options,
       [&](int64_t sample, std::string_view text) { printer.receive(sample, text); });
   report(results, engine.figures(), model->config());
   if (arguments.json) print_json(result_json(prompt, results, tokenizer, engine.figures()));
+}
+
+void add_instruction_options(CLI::App& command, Arguments& arguments) {
+  const char* group = "Instructions";
+  command
+      .add_flag("--instruct", arguments.instruct,
+                "the prompt is an instruction in the template that the model folder names, and "
+                "what is printed is the answer")
+      ->group(group);
+  command
+      .add_option("--template", arguments.format,
+                  "the same in this template: plain, book, alpaca or chatml")
+      ->type_name("NAME")
+      ->group(group);
+  command
+      .add_option("--input", arguments.input, "what the instruction is about, where it has that")
+      ->type_name("TEXT")
+      ->group(group);
 }
 
 void add_ending_options(CLI::App& command, Arguments& arguments) {
@@ -275,8 +358,10 @@ void add_generate_command(CLI::App& app) {
                  "the same text whatever else is generated with it; on the CPU, in f32, always so")
       ->group("Sampling");
   add_ending_options(*command, *arguments);
-  command->add_flag("--echo,!--no-echo", arguments->echo, "print the prompt as well")
-      ->default_str("true");
+  add_instruction_options(*command, *arguments);
+  arguments->echo_option = command->add_flag(
+      "--echo,!--no-echo", arguments->echo,
+      "print the prompt as well (default: a text that is continued, not an instruction)");
   command
       ->add_option("--logprobs", arguments->options.logprobs,
                    "with --json: log-probabilities of each token and of the N most likely")
@@ -287,6 +372,7 @@ void add_generate_command(CLI::App& app) {
   command->footer(
       "Example: llm generate runs/shakespeare -p \"ROMEO:\" -n 300 --temperature 0.8\n"
       "         llm generate models/gpt2 --prompt-file - --stop . --json < prompt.txt\n"
+      "         llm generate runs/assistant --instruct -p \"Name a primary colour.\"\n"
       "The text goes to stdout as it is made, in whole characters; bytes that are none become "
       "U+FFFD,\n"
       "and a terminal gets no control characters (--json keeps the tokens). Speed goes to stderr.");

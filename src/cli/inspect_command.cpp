@@ -10,7 +10,10 @@
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "model/config.h"
+#include "weights/adapter_folder.h"
+#include "weights/model_folder.h"
 #include "weights/model_source.h"
+#include "weights/safetensors.h"
 
 namespace llm {
 namespace {
@@ -47,11 +50,43 @@ const char* naming_text(const ModelSource& source) {
   return "";
 }
 
-void print_text(const ModelSource& source) {
+// What inspect looks at.
+struct Inspected {
+  ModelSource source;
+  Json adapters;  // what their config tells; null of a whole model
+};
+
+Inspected open(const std::string& model) {
+  const fs::path folder = model;
+  if (!fs::is_directory(folder) || !is_adapter_folder(folder) || has_weights(folder)) {
+    return {open_model_source(model), nullptr};
+  }
+  const AdapterConfig config = read_adapter_config(folder);
+  Json adapters;
+  adapters["base"] = config.base;
+  adapters["rank"] = config.rank;
+  adapters["alpha"] = decimal(config.alpha);
+  adapters["dropout"] = decimal(config.dropout);
+  for (const auto& [layer, rank] : config.ranks) adapters["rank_pattern"][layer] = rank;
+  for (const auto& [layer, alpha] : config.alphas) {
+    adapters["alpha_pattern"][layer] = decimal(alpha);
+  }
+  return {
+      ModelSource{
+          "LoRA adapters of PEFT", open_safetensors(folder / kAdapterWeightsFile), {}, {}, folder},
+      adapters};
+}
+
+void print_text(const Inspected& inspected) {
+  const ModelSource& source = inspected.source;
   const TensorSource& tensors = source.tensors;
   const Totals totals = totals_of(tensors);
   fmt::print("{}\n", tensors.where());
-  fmt::print("  {:<22} {}\n  {:<22} {}\n", "format", source.format, "names", naming_text(source));
+  fmt::print("  {:<22} {}\n", "format", source.format);
+  if (inspected.adapters.is_null()) fmt::print("  {:<22} {}\n", "names", naming_text(source));
+  for (const auto& [key, value] : inspected.adapters.items()) {
+    fmt::print("  {:<22} {}\n", key, value.dump());
+  }
   if (source.config) {
     const Json json = to_hugging_face(*source.config);
     for (const auto& [key, value] : json.items()) fmt::print("  {:<22} {}\n", key, value.dump());
@@ -67,11 +102,13 @@ void print_text(const ModelSource& source) {
   fmt::print("\n");
 }
 
-void print_json(const ModelSource& source) {
+void print_json(const Inspected& inspected) {
+  const ModelSource& source = inspected.source;
   const Totals totals = totals_of(source.tensors);
   Json json;
   json["format"] = source.format;
-  json["names"] = naming_text(source);
+  if (inspected.adapters.is_null()) json["names"] = naming_text(source);
+  json.update(inspected.adapters.is_null() ? Json::object() : inspected.adapters);
   if (source.config) json["config"] = to_hugging_face(*source.config);
   json["tensors"] = Json::array();
   for (const SourceTensor& tensor : source.tensors.tensors()) {
@@ -96,16 +133,16 @@ void add_inspect_command(CLI::App& app) {
   auto model = std::make_shared<std::string>();
   auto json = std::make_shared<bool>(false);
   command
-      ->add_option(
-          "MODEL", *model,
-          "model folder, run folder, checkpoint folder, the name of a downloaded model, or a "
-          "file that `llm import` reads: .safetensors, .pth, model file of llm.c")
+      ->add_option("MODEL", *model,
+                   "model folder, run folder, checkpoint folder, folder of adapters, the name of a "
+                   "downloaded model, or a file that `llm import` reads: .safetensors, .pth, model "
+                   "file of llm.c")
       ->required();
   command->add_flag("--json", *json, "one JSON object instead of a table");
   command->footer("Example: llm inspect runs/shakespeare");
   command->callback([model, json] {
-    const ModelSource source = open_model_source(*model);
-    *json ? print_json(source) : print_text(source);
+    const Inspected inspected = open(*model);
+    *json ? print_json(inspected) : print_text(inspected);
   });
 }
 

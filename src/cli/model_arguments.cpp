@@ -18,28 +18,29 @@ void check_dtype(const std::string& dtype) {
 }
 
 // Ids mean the tokens that the model was trained with.
-void warn_about_another_tokenizer(const Tokenizer& given, const fs::path& folder) {
+void warn_about_another_tokenizer(const Tokenizer& given, const ModelLocation& location) {
   std::unique_ptr<Tokenizer> own;
   try {
-    own = read_model_tokenizer(folder);
+    own = read_tokenizer_of(location);
   } catch (const Error&) {  // a broken one is a reason to give another
   }
   if (own == nullptr || own->hash() == given.hash()) return;
   log_warning(
       fmt::format("--tokenizer differs from the tokenizer in {}; unless the model was trained with "
                   "it, the text will be wrong",
-                  folder.string()));
+                  location.named().string()));
 }
 
-std::unique_ptr<Tokenizer> find_tokenizer(const ModelArguments& arguments, const fs::path& folder) {
+std::unique_ptr<Tokenizer> find_tokenizer(const ModelArguments& arguments,
+                                          const ModelLocation& location) {
   if (!arguments.tokenizer.empty()) {
     auto given = open_tokenizer(arguments.tokenizer, arguments.tokenizer_dir);
-    warn_about_another_tokenizer(*given, folder);
+    warn_about_another_tokenizer(*given, location);
     return given;
   }
-  auto tokenizer = read_model_tokenizer(folder);
+  auto tokenizer = read_tokenizer_of(location);
   if (tokenizer == nullptr) {
-    fail_input(folder.string(), "has no tokenizer",
+    fail_input(location.named().string(), "has no tokenizer",
                "give the folder of one, or bytes or gpt2, with --tokenizer");
   }
   return tokenizer;
@@ -48,10 +49,8 @@ std::unique_ptr<Tokenizer> find_tokenizer(const ModelArguments& arguments, const
 }  // namespace
 
 void add_model_options(CLI::App& command, ModelArguments& arguments) {
-  command
-      .add_option("MODEL", arguments.model,
-                  "model folder, run folder, checkpoint folder or the name of a downloaded model")
-      ->required();
+  command.add_option("MODEL", arguments.model, kModelHelp)->required();
+  add_base_option(command, arguments.base);
   command
       .add_option("--tokenizer", arguments.tokenizer,
                   "folder, `gpt2` or `bytes`, for a model folder that has none")
@@ -70,11 +69,20 @@ void add_model_options(CLI::App& command, ModelArguments& arguments) {
       ->default_str("auto");
 }
 
-OpenedModel open_model(const ModelArguments& arguments) {
+void add_base_option(CLI::App& command, std::string& base) {
+  command
+      .add_option("--base", base,
+                  "model that the adapters in MODEL are for, if it is not where their "
+                  "adapter_config.json says")
+      ->type_name("MODEL");
+}
+
+OpenedModel open_model(const ModelArguments& arguments, ModelKind kind) {
   check_dtype(arguments.dtype);
   OpenedModel opened;
-  opened.folder = resolve_model_folder(arguments.model);
-  verify_model_files(opened.folder);
+  opened.location = locate_model(arguments.model, arguments.base);
+  verify_model_files(opened.location.folder);
+  if (opened.location.adapted()) verify_model_files(opened.location.adapters);
   opened.backend = make_backend(arguments.device, {.tf32 = arguments.dtype == "tf32"});
   const bool on_host = opened.backend->is_host();
   if (on_host && arguments.dtype == "tf32") {
@@ -82,14 +90,26 @@ OpenedModel open_model(const ModelArguments& arguments) {
   }
   const bool bf16 = arguments.dtype == "bf16" || (arguments.dtype == "auto" && !on_host);
   opened.dtype = bf16 ? DType::bf16 : DType::f32;
-  opened.tokenizer = find_tokenizer(arguments, opened.folder);
-  opened.config = read_model_config(opened.folder);
-  require_language_model(opened.config, opened.folder.string());
+  opened.config = read_config(opened.location);
+  const std::string where = opened.location.named().string();
+  kind == ModelKind::language ? require_language_model(opened.config, where)
+                              : require_classifier(opened.config, where);
+  opened.tokenizer = find_tokenizer(arguments, opened.location);
   return opened;
 }
 
+std::optional<ChatTemplate> chat_template_of(const ModelLocation& location) {
+  const auto own = read_chat_template(location.named());
+  return own || !location.adapted() ? own : read_chat_template(location.folder);
+}
+
+std::unique_ptr<Tokenizer> read_tokenizer_of(const ModelLocation& location) {
+  auto own = read_model_tokenizer(location.named());
+  return own || !location.adapted() ? std::move(own) : read_model_tokenizer(location.folder);
+}
+
 std::unique_ptr<Gpt> load_weights(const OpenedModel& opened) {
-  return load_model(*opened.backend, opened.folder, {.dtype = opened.dtype});
+  return load_model(*opened.backend, opened.location, {.dtype = opened.dtype});
 }
 
 void require_stop_texts(const std::vector<std::string>& stops) {

@@ -3,7 +3,7 @@
 #include <memory>
 
 #include "base/error.h"
-#include "base/file.h"
+#include "cli/command_line.h"
 #include "cli/commands.h"
 #include "cli/device.h"
 #include "cli/pretrain_arguments.h"
@@ -12,20 +12,6 @@
 
 namespace llm {
 namespace {
-
-// The words of this process's command line, for run.json.
-std::vector<std::string> command_line() {
-  std::vector<std::string> words(1);
-  const std::string text = read_text_file("/proc/self/cmdline", 1 << 22);
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '\0') {
-      words.back() += text[i];
-    } else if (i + 1 < text.size()) {
-      words.emplace_back();
-    }
-  }
-  return words;
-}
 
 void pretrain(const PretrainArguments& arguments) {
   if (!std::isfinite(arguments.timeout) || arguments.timeout <= 0) {

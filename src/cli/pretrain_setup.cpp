@@ -272,6 +272,10 @@ PretrainSetup set_up_pretraining(const PretrainArguments& arguments,
   RunDescription before;
   if (job.resume) {
     before = folder.read_description();
+    if (before.finetune) {
+      fail_usage(arguments.output, "this run is one of fine-tuning",
+                 "`llm finetune --resume -o RUN` continues it");
+    }
   } else if (!arguments.dry_run && ranks == 1) {
     folder.require_new();  // before the data is read; again when the folder is opened
   }

@@ -198,6 +198,12 @@ Batch ExampleBatches::batch(int64_t index) {
   return result;
 }
 
+int64_t ExampleBatches::tokens_of(int64_t index) {
+  int64_t tokens = 0;
+  for (const Row& row : rows_of_batch(index)) tokens += length_of(row);
+  return tokens;
+}
+
 ExampleBatches::Padding ExampleBatches::padding(int64_t epoch) {
   Padding result;
   for (int64_t i = 0; i < batches_per_epoch(); ++i) {

@@ -55,11 +55,13 @@ class ExampleBatches {
   // The global batch `index` of all epochs. Its sample ids are epoch * examples() + the index of
   // the example (the first one in a packed row), and -1 for rows that are padding.
   Batch batch(int64_t index);
+  // Its tokens, padding not counted.
+  int64_t tokens_of(int64_t index);
 
   // The most sequences of a packed batch, its padding counted: what sequence_offsets needs room
   // for.
   int64_t most_sequences() const { return options_.batch * most_sequences_in_row_; }
-  // The longest row there can be.
+  // The longest row of any batch.
   int64_t longest_row() const;
 
   struct Padding {

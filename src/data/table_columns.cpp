@@ -153,6 +153,15 @@ void find_without_header(size_t& label, size_t& text, size_t count, bool with_la
 
 }  // namespace
 
+bool has_header(const TableReader& reader, const LabeledTextOptions& options) {
+  return is_header(reader.first_rows(), options);
+}
+
+bool header_names_label(const TableReader& reader) {
+  const std::vector<TableRow>& rows = reader.first_rows();
+  return !rows.empty() && find_named(rows.front().fields, kLabelNames) != kNone;
+}
+
 TableColumns find_columns(const TableReader& reader, const LabeledTextOptions& options) {
   const std::vector<TableRow>& rows = reader.first_rows();
   TableColumns columns;

@@ -14,6 +14,11 @@ struct TableColumns {
   std::string label_name, text_name;  // of the header, or numbers from 1
 };
 
+// Whether the first row is a header.
+bool has_header(const TableReader& reader, const LabeledTextOptions& options);
+// Whether the first row, a header, has a known name of a label column.
+bool header_names_label(const TableReader& reader);
+
 // Throws Error{input} with the columns that are there where the wanted ones are not.
 TableColumns find_columns(const TableReader& reader, const LabeledTextOptions& options);
 

@@ -167,6 +167,7 @@ void add_labels(Json& json, const ModelConfig& config) {
   json["label2id"] = label_to_id;
   json["pad_token_id"] = config.eos_token_id < 0 ? Json(nullptr) : Json(config.eos_token_id);
   json["pooling"] = pooling_name(config.pooling);
+  if (config.pad_length > 0) json["pad_length"] = config.pad_length;
 }
 
 // "id2label" names each of the numbers from 0 on; two unnamed labels without it, as in
@@ -178,6 +179,7 @@ void read_labels(ModelConfig& config, const JsonObject& object) {
                 fmt::format("\"{}\" is not one of {}", pooling, fmt::join(kPoolings, ", ")));
   }
   config.pooling = pooling_named(pooling, object.where());
+  config.pad_length = object.integer("pad_length", 0, config.context, 0);
   if (!object.has("id2label")) {
     config.labels = {"LABEL_0", "LABEL_1"};
     return;

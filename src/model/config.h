@@ -63,6 +63,7 @@ struct ModelConfig {
 
   std::vector<std::string> labels;  // of a classifier, which has an output layer for them
   Pooling pooling = Pooling::last_token;
+  int64_t pad_length = 0;  // with Pooling::last: the tokens that every row is padded to; else 0
   LoraConfig lora;
 
   int64_t head_size() const { return channels / heads; }
@@ -93,7 +94,7 @@ Pooling pooling_named(const std::string& name, const std::string& where);
 
 // Hugging Face config.json of GPT-2, as a language model or, with labels, as a sequence classifier.
 // More keys, which others ignore, carry what GPT-2 has no word for: "bias", "qkv_bias" (biases left
-// out here are zeros in the file), "pooling". Adapters are not part of it.
+// out here are zeros in the file), "pooling" and "pad_length". Adapters are not part of it.
 Json to_hugging_face(const ModelConfig& config);
 ModelConfig from_hugging_face(const Json& json, const std::string& where);
 

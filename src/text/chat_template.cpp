@@ -215,17 +215,37 @@ ChatStops chat_stops(ChatTemplate format, const Tokenizer& tokenizer) {
   return stops;
 }
 
+namespace {
+
+// A template by the name that `object` has at `key`.
+ChatTemplate template_at(const JsonObject& object, const char* key) {
+  const std::string name = object.text(key);
+  if (const auto format = find_template(name)) return *format;
+  object.fail(key,
+              fmt::format("\"{}\" is none of plain, book, alpaca, chatml", name.substr(0, 100)));
+}
+
+}  // namespace
+
+ChatTemplate parse_chat_file(std::string_view text, const std::string& where) {
+  const Json json = parse_json(text, where, kConfigLimits);
+  return template_at(JsonObject(json, where), "template");
+}
+
+void write_chat_file(const fs::path& directory, ChatTemplate format) {
+  write_file_atomically(directory / kChatFile,
+                        to_pretty_text(Json{{"template", chat_template_name(format)}}));
+}
+
 std::optional<ChatTemplate> read_chat_template(const fs::path& directory) {
+  if (const fs::path path = directory / kChatFile; fs::exists(path)) {
+    return parse_chat_file(read_text_file(path, kConfigLimits.max_bytes), path.string());
+  }
   const fs::path path = directory / kConfigFile;
   if (!fs::exists(path)) return std::nullopt;
   const Json json = read_json_file(path, kConfigLimits);
   const JsonObject config(json, path.string());
-  if (config.has(kNameKey)) {
-    const std::string name = config.text(kNameKey);
-    if (const auto format = find_template(name)) return format;
-    config.fail(kNameKey,
-                fmt::format("\"{}\" is none of plain, book, alpaca, chatml", name.substr(0, 100)));
-  }
+  if (config.has(kNameKey)) return template_at(config, kNameKey);
   if (!config.has("chat_template")) return std::nullopt;
   // A list of several templates in older files: looked through as text.
   const std::string jinja = config.value("chat_template").dump();

@@ -65,10 +65,16 @@ struct ChatStops {
 };
 ChatStops chat_stops(ChatTemplate format, const Tokenizer& tokenizer);
 
-// The template that a model folder names in its tokenizer_config.json: "chat_template_name" (ours),
-// or ChatML where "chat_template" (Jinja, of transformers) writes <|im_start|>. Nothing where there
-// is none; one that this program does not know is a warning. Throws Error{input} for an unknown
-// name.
+// In a model folder: {"template": "alpaca"}, the template that the model was taught in.
+inline constexpr const char* kChatFile = "llm_chat.json";
+
+// The template that a model folder names: in llm_chat.json, else in its tokenizer_config.json as
+// "chat_template_name", or ChatML where "chat_template" (Jinja, of transformers) writes
+// <|im_start|>. Nothing where there is none; a Jinja template that this program does not know is a
+// warning. Throws Error{input} for an unknown name.
 std::optional<ChatTemplate> read_chat_template(const fs::path& directory);
+// What llm_chat.json says, by itself.
+ChatTemplate parse_chat_file(std::string_view text, const std::string& where);
+void write_chat_file(const fs::path& directory, ChatTemplate format);
 
 }  // namespace llm

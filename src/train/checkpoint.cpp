@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "train/optimizer_file.h"
+#include "weights/adapter_folder.h"
 #include "weights/model_folder.h"
 
 namespace llm {
@@ -18,6 +19,7 @@ constexpr const char* kManifestFile = "manifest.json";
 constexpr const char* kStateFile = "train_state.json";
 constexpr const char* kOptimizerFile = "optimizer.safetensors";
 constexpr const char* kPlanFile = "plan.json";
+constexpr const char* kChatFile = "llm_chat.json";
 constexpr const char* kTemporaryPrefix = ".tmp-";
 constexpr const char* kDamagedPrefix = ".damaged-";
 constexpr int64_t kMost = int64_t{1} << 53;
@@ -151,7 +153,9 @@ Manifest parse_manifest(std::string_view text, const std::string& where) {
     if (entry.sha256.size() != 64) file.fail("sha256", "is not a SHA-256");
     manifest.files[name] = entry;
   }
-  for (const char* name : {"config.json", "model.safetensors", kOptimizerFile, kStateFile}) {
+  const bool adapters = manifest.files.contains(kAdapterWeightsFile);
+  for (const char* name : {"config.json", adapters ? kAdapterConfigFile : "model.safetensors",
+                           kOptimizerFile, kStateFile}) {
     if (!manifest.files.contains(name)) fail_input(where, fmt::format("does not list {}", name));
   }
   return manifest;
@@ -169,7 +173,27 @@ std::vector<int64_t> list_checkpoints(const fs::path& directory) {
   return steps;
 }
 
-void save_checkpoint(const fs::path& directory, const Gpt& model, const Tokenizer* tokenizer,
+void write_chat_template(const fs::path& folder, const std::string& name) {
+  if (name.empty()) return;
+  write_synced(folder / kChatFile, to_pretty_text(Json{{"template", name}}));
+}
+
+namespace {
+
+void write_model(const fs::path& folder, const Gpt& model, const CheckpointForm& form) {
+  if (form.adapter_base.empty()) {
+    write_model_folder(folder, model, form.tokenizer);
+  } else {
+    write_adapter_folder(folder, model, form.adapter_base, model.config().is_classifier());
+    write_tokenizer_files(folder, model.config(), form.tokenizer);
+    write_model_config(folder, model.config(), DType::f32);
+  }
+  write_chat_template(folder, form.chat_template);
+}
+
+}  // namespace
+
+void save_checkpoint(const fs::path& directory, const Gpt& model, const CheckpointForm& form,
                      const TrainState& state) {
   require_finite(model, directory, state.step);
   const std::string name = checkpoint_name(state.step);
@@ -177,7 +201,7 @@ void save_checkpoint(const fs::path& directory, const Gpt& model, const Tokenize
   try {
     remove_tree(temporary);
     make_directories(temporary);
-    write_model_folder(temporary, model, tokenizer);
+    write_model(temporary, model, form);
     write_optimizer_file(temporary / kOptimizerFile, model);
     write_synced(temporary / kStateFile, to_pretty_text(to_json(state)));
     const std::string plan = model.backend().plan();
@@ -227,7 +251,11 @@ TrainState load_checkpoint(const fs::path& checkpoint, Gpt& model) {
   return with_hint("remove this checkpoint to go on from the one before", [&] {
     const fs::path path = checkpoint / kStateFile;
     TrainState state = parse_train_state(read_text_file(path, 1 << 20), path.string());
-    read_model_weights(checkpoint, model);
+    if (fs::exists(checkpoint / kAdapterWeightsFile)) {
+      read_adapter_weights(checkpoint, model);
+    } else {
+      read_model_weights(checkpoint, model);
+    }
     read_optimizer_file(checkpoint / kOptimizerFile, model);
     return state;
   });

@@ -1,7 +1,8 @@
-// Checkpoints: atomic, verified, with fallback. A checkpoint is a model folder plus
-// optimizer.safetensors (both moments of every parameter under its global name), train_state.json,
-// plan.json where the device chose among algorithms, and manifest.json (size and SHA-256 of every
-// other file).
+// Checkpoints: atomic, verified, with fallback. A checkpoint is a model folder, or one of adapters
+// (adapter_config.json, adapter_model.safetensors and a config.json for what the model is), plus
+// optimizer.safetensors (both moments of every trained parameter under its global name),
+// train_state.json, plan.json where the device chose among algorithms, and manifest.json (size and
+// SHA-256 of every other file).
 //
 // A folder step_00000100 exists completely or not at all: everything is written into
 // .tmp-step_00000100, each file synced, the manifest last, then the folder is renamed. Tensors are
@@ -41,10 +42,21 @@ std::string checkpoint_name(int64_t step);  // "step_00000100"
 // Steps of the checkpoints in a folder, the newest first. Does not look inside.
 std::vector<int64_t> list_checkpoints(const fs::path& directory);
 
+// What a checkpoint holds besides weights and the optimizer's state.
+struct CheckpointForm {
+  const Tokenizer* tokenizer = nullptr;  // may stay null
+  // The model that the adapters are for, whose weights are then left out; empty: all weights.
+  std::string adapter_base;
+  std::string chat_template;  // that the model was taught in; empty: none
+};
+
+// Writes llm_chat.json, which tells the template of a model that follows instructions; nothing
+// where it is empty.
+void write_chat_template(const fs::path& folder, const std::string& name);
+
 // Writes directory/step_N and reads it back. Throws Error{disk} if anything fails, Error{numerics}
-// if a weight or moment is not finite. On an error the older checkpoints are as they were. The
-// tokenizer may be null.
-void save_checkpoint(const fs::path& directory, const Gpt& model, const Tokenizer* tokenizer,
+// if a weight or moment is not finite. On an error the older checkpoints are as they were.
+void save_checkpoint(const fs::path& directory, const Gpt& model, const CheckpointForm& form,
                      const TrainState& state);
 
 // Compares all files with the manifest. Throws Error{input} naming the file that differs.
@@ -53,7 +65,8 @@ void verify_checkpoint(const fs::path& checkpoint);
 // without a manifest passes.
 void verify_model_files(const fs::path& folder);
 
-// Reads weights, moments and state. Verify first. Throws Error{input}.
+// Reads weights, moments and state; of a checkpoint of adapters, those alone. Verify first. Throws
+// Error{input}.
 TrainState load_checkpoint(const fs::path& checkpoint, Gpt& model);
 
 // Keeps the device to the algorithms that the run began with. False where the checkpoint has none

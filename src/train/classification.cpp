@@ -37,6 +37,11 @@ void Classification::accumulate(Tensor loss, Gpt& model, ActivationArena& arena,
 void Classification::evaluate(Tensor loss_sum, Gpt& model, ActivationArena& arena,
                               const DeviceBatch& batch) {
   const ArenaScope scope(arena);
+  classify(loss_sum, model, arena, batch);
+}
+
+Tensor Classification::classify(Tensor loss_sum, Gpt& model, ActivationArena& arena,
+                                const DeviceBatch& batch) {
   Backend& backend = model.backend();
   const int64_t rows = batch.input.tokens.dim(0);
   const Tensor hidden = model.forward_inference(arena, batch.input, nullptr);
@@ -45,6 +50,7 @@ void Classification::evaluate(Tensor loss_sum, Gpt& model, ActivationArena& aren
   backend.cross_entropy_forward(losses, logits, batch.labels, std::ssize(model.config().labels));
   backend.scale_rows(losses.view({rows, 1}), batch.row_weights);
   backend.accumulate_sum(loss_sum, losses, {});
+  return logits;
 }
 
 }  // namespace llm

@@ -97,6 +97,9 @@ class Classification : public Objective {
                   Tensor inverse_count, uint64_t dropout_seed) override;
   void evaluate(Tensor loss_sum, Gpt& model, ActivationArena& arena,
                 const DeviceBatch& batch) override;
+  // The same, and returns the logits (B, padded labels), in the arena.
+  static Tensor classify(Tensor loss_sum, Gpt& model, ActivationArena& arena,
+                         const DeviceBatch& batch);
 };
 
 }  // namespace llm

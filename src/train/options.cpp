@@ -7,12 +7,13 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "train/option_visitors.h"
 
 namespace llm {
 namespace {
 
-constexpr int64_t kMost = int64_t{1} << 53;  // what a JSON number holds exactly
-constexpr double kMostNumber = 1e30;
+constexpr int64_t kMost = OptionReader::kMost;
+constexpr double kMostNumber = OptionReader::kMostNumber;
 
 struct NamedAction {
   const char* name;
@@ -57,48 +58,6 @@ void visit_options(Options& options, Visitor& visitor) {
   visitor.boolean("keep-best", options.keep_best);
 }
 
-class Writer {
- public:
-  void text(const char* name, const std::string& value) { json[name] = value; }
-  void text_since(const char* name, const std::string& value) { json[name] = value; }
-  void boolean_since(const char* name, bool value) { json[name] = value; }
-  void integer(const char* name, int64_t value, int64_t) { json[name] = value; }
-  void number(const char* name, double value) { json[name] = value; }
-  void boolean(const char* name, bool value) { json[name] = value; }
-  template <typename T, typename ToName, typename FromName>
-  void named(const char* name, T value, ToName to_name, FromName) {
-    json[name] = to_name(value);
-  }
-  Json json = Json::object();
-};
-
-class Reader {
- public:
-  explicit Reader(JsonObject object) : object_(std::move(object)) {}
-  void text(const char* name, std::string& value) { value = object_.text(name); }
-  // Options that came later: runs from before have their default.
-  void text_since(const char* name, std::string& value) { value = object_.text(name, value); }
-  void boolean_since(const char* name, bool& value) { value = object_.boolean(name, value); }
-  void integer(const char* name, int64_t& value, int64_t low) {
-    value = object_.integer(name, low, kMost);
-  }
-  void number(const char* name, double& value) {
-    value = object_.number(name, -kMostNumber, kMostNumber);
-  }
-  void boolean(const char* name, bool& value) { value = object_.boolean(name); }
-  template <typename T, typename ToName, typename FromName>
-  void named(const char* name, T& value, ToName, FromName from_name) {
-    try {
-      value = from_name(object_.text(name), object_.where());
-    } catch (const Error& error) {
-      fail_input(error.where(), error.problem(), error.hint());
-    }
-  }
-
- private:
-  JsonObject object_;
-};
-
 Json to_json(const DataPart& part) {
   Json json;
   json["name"] = part.name;
@@ -126,7 +85,7 @@ DataPart data_part_from_json(const Json& json, const std::string& where) {
 
 // What is compared on resuming: the options and, under the names of the command line, the model.
 Json comparable(const TrainOptions& options) {
-  Writer writer;
+  OptionWriter writer;
   const ModelConfig& model = options.model;
   writer.json["layers"] = model.layers;
   writer.json["heads"] = model.heads;
@@ -258,9 +217,10 @@ Json to_json(const RunDescription& run) {
   json["model"] = to_hugging_face(run.options.model);
   json["data"] = Json::array();
   for (const DataPart& part : run.options.data) json["data"].push_back(to_json(part));
-  Writer writer;
+  OptionWriter writer;
   visit_options(run.options, writer);
   json["options"] = writer.json;
+  if (run.finetune) json["finetune"] = to_json(*run.finetune);
   json["resumes"] = run.resumes;
   return json;
 }
@@ -282,12 +242,16 @@ RunDescription run_description_from_json(const Json& json, const std::string& wh
   for (const Json& part : object.array("data")) {
     run.options.data.push_back(data_part_from_json(part, where));
   }
-  Reader reader(object.object("options"));
+  OptionReader reader(object.object("options"));
   visit_options(run.options, reader);
   try {
     validate(run.options, 1);
   } catch (const Error& error) {  // the numbers come from a file, not from the command line
     fail_input(where, fmt::format("{}: {}", error.where(), error.problem()), error.hint());
+  }
+  if (object.has("finetune")) {
+    run.finetune = finetune_options_from_json(object.value("finetune"), where);
+    run.options.model.lora = run.finetune->lora;
   }
   run.resumes = object.array("resumes");
   return run;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "model/config.h"
+#include "train/finetune_options.h"
 #include "train/schedule.h"
 
 namespace llm {
@@ -81,6 +83,7 @@ struct RunDescription {
   int64_t ranks = 1;
   std::string tokenizer_hash;  // empty: no tokenizer
   TrainOptions options;
+  std::optional<FinetuneOptions> finetune;  // nothing for pretraining
   // One entry per --resume: {"step", "command", "device", "ranks"}.
   Json resumes = Json::array();
 };

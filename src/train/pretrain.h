@@ -10,6 +10,7 @@
 #include "data/shard.h"
 #include "text/tokenizer.h"
 #include "train/options.h"
+#include "train/run_setup.h"
 #include "train/trainer.h"
 #include "train/workspace.h"
 
@@ -23,12 +24,6 @@ struct PretrainJob {
   std::vector<Dataset> datasets;  // in the order of run.options.data, verified
   const Tokenizer* tokenizer = nullptr;
 };
-
-bool fits_memory(const MemoryPlan& plan, const Backend& backend);
-// Throws Error{memory} if the plan of these options does not fit into what the backend has, naming
-// the largest micro-batch that does.
-void require_memory(const MemoryPlan& plan, const Backend& backend, Objective& objective,
-                    const TrainOptions& options);
 
 // Trains and writes the root weights. Errors as Trainer::run(); Error{usage} if the folder holds a
 // run and this is not a resume; Error{input} if there is nothing good to resume from.

@@ -78,8 +78,8 @@ void RunLog::sync() {
 void RunFolder::require_new() const {
   if (!fs::exists(path_)) return;
   if (!fs::is_directory(path_)) fail_usage(path_.string(), "is there and is no folder");
-  constexpr std::array kRemains = {".lock",     "run.json",      "run.json.tmp",
-                                   "log.jsonl", "log.jsonl.tmp", "checkpoints"};
+  constexpr std::array kRemains = {".lock",         "run.json",    "run.json.tmp", "log.jsonl",
+                                   "log.jsonl.tmp", "checkpoints", "data"};
   const bool begun = !list_checkpoints(checkpoints()).empty();
   for (const fs::directory_entry& entry : fs::directory_iterator(path_)) {
     if (!begun && is_one_of(entry.path().filename().string(), kRemains)) continue;
@@ -137,7 +137,7 @@ void RunFolder::publish(const fs::path& checkpoint) const {
     if (!is_one_of(name, kNotOfTheModel)) names.push_back(name);
   }
   std::sort(names.begin(), names.end(), [](const std::string& a, const std::string& b) {
-    const bool a_last = a == "model.safetensors", b_last = b == "model.safetensors";
+    const bool a_last = a.ends_with("model.safetensors"), b_last = b.ends_with("model.safetensors");
     return a_last != b_last ? b_last : a < b;
   });
   for (const std::string& name : names) copy_synced(checkpoint / name, temporary / name);

@@ -27,12 +27,12 @@ TrainingSampler::TrainingSampler(Workspace& workspace, const Tokenizer& tokenize
       options_(options),
       prompt_(encode_prompt(tokenizer, options.prompt, options.model.context)) {}
 
-std::string TrainingSampler::sample(int64_t step) {
+TextSample TrainingSampler::sample(int64_t step) {
   GenerateOptions generate;
   generate.seed = static_cast<uint64_t>(options_.seed + step);
   generate.max_tokens = options_.sample_tokens;
   generate.overflow = ContextOverflow::slide;
-  return engine_.generate(std::span(&prompt_, 1), generate).front().text;
+  return {options_.prompt, engine_.generate(std::span(&prompt_, 1), generate).front().text};
 }
 
 }  // namespace llm

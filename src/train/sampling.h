@@ -7,6 +7,7 @@
 #include "infer/engine.h"
 #include "text/tokenizer.h"
 #include "train/options.h"
+#include "train/trainer.h"
 #include "train/workspace.h"
 
 namespace llm {
@@ -23,7 +24,7 @@ class TrainingSampler {
   TrainingSampler(Workspace& workspace, const Tokenizer& tokenizer, const TrainOptions& options);
 
   // The continuation, a function of weights, seed and step.
-  std::string sample(int64_t step);
+  TextSample sample(int64_t step);
 
  private:
   Engine engine_;

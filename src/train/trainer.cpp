@@ -43,12 +43,7 @@ Trainer::Trainer(const TrainerParts& parts, const TrainState& state, bool resume
       state_(state),
       resumed_(resumed),
       log_(parts.folder.log_path()),
-      progress_(parts.workspace.comm.rank() == 0) {
-  const int64_t micro =
-      options_.batch * options_.length * static_cast<int64_t>(parts.workspace.comm.ranks());
-  LLM_ASSERT(options_.total_batch_tokens % micro == 0);
-  micro_batches_ = options_.total_batch_tokens / micro;
-}
+      progress_(parts.workspace.comm.rank() == 0) {}
 
 double Trainer::elapsed() const { return seconds_between(began_, Clock::now()); }
 
@@ -67,8 +62,7 @@ TrainSummary Trainer::run() {
     saved_step_ = state_.step;
     if (writes()) log_.append(Json{{"type", "save"}, {"step", state_.step}, {"seconds", 0.0}});
   }
-  loader_.emplace(parts_.samples, options_.batch, options_.length, state_.samples, comm.rank(),
-                  comm.ranks());
+  parts_.data.begin(state_.samples);
   if (!resumed_) {
     comm.set_step(0);
     if (options_.eval_every > 0) evaluate_now();
@@ -101,12 +95,10 @@ void Trainer::train() {
   while (state_.step < options_.steps) {
     const int64_t step = state_.step + 1;
     parts_.workspace.comm.set_step(step);
-    const int64_t before = pending_step_;
-    settled_limit_ = pending_limit_;
-    const Clock::time_point before_done = pending_done_;
+    const Pending before = pending_;
     at_step(step, [&] {
       enqueue(step);
-      if (before >= 0) settle(before, before_done);
+      if (before.step >= 0) settle(before);
     });
 
     const bool stop = stop_requested();
@@ -115,17 +107,16 @@ void Trainer::train() {
                       due(options_.sample_every, step, last) ||
                       due(options_.save_every, step, last);
     if (!rest) continue;
-    settled_limit_ = pending_limit_;
-    pending_step_ = -1;
-    at_step(step, [&] { settle(step, pending_done_); });
+    const Pending rest_of_it = pending_;
+    pending_ = {};
+    at_step(step, [&] { settle(rest_of_it); });
     pause(step, last, stop ? StopSignals::name() : nullptr);
     last_done_ = Clock::now();
   }
 }
 
 void Trainer::enqueue(int64_t step) {
-  std::vector<Batch> batches;
-  for (int64_t i = 0; i < micro_batches_; ++i) batches.push_back(loader_->next());
+  const StepBatches batches = parts_.data.next();
   StepRequest request;
   request.step = step;
   request.learning_rate = learning_rate(schedule_, step);
@@ -136,24 +127,23 @@ void Trainer::enqueue(int64_t step) {
   request.adamw = {static_cast<float>(options_.beta1), static_cast<float>(options_.beta2),
                    static_cast<float>(options_.epsilon)};
   request.dropout_seed = static_cast<uint64_t>(options_.seed);
-  parts_.workspace.step.enqueue(request, batches);
-  pending_step_ = step;
-  pending_limit_ = request.loss_limit;
-  pending_done_ = Clock::now();
+  parts_.workspace.step.enqueue(request, batches.micro_batches);
   state_.step = step;
   state_.samples += options_.samples_per_step();
-  state_.tokens += options_.total_batch_tokens;
+  state_.tokens += batches.tokens;
+  pending_ = {step, request.loss_limit, batches.tokens, state_.tokens, Clock::now()};
 }
 
-void Trainer::settle(int64_t step, Clock::time_point queued) {
+void Trainer::settle(const Pending& pending) {
+  const int64_t step = pending.step;
   const StepResult result = parts_.workspace.step.read(step);
   // On the host a step is done when queueing it returns, elsewhere when its result can be read.
-  const Clock::time_point done = parts_.workspace.backend.is_host() ? queued : Clock::now();
+  const Clock::time_point done = parts_.workspace.backend.is_host() ? pending.queued : Clock::now();
   const double seconds = seconds_between(last_done_, done);
   last_done_ = done;
   step_seconds_ += seconds;
-  step_tokens_ += options_.total_batch_tokens;
-  const double rate = static_cast<double>(options_.total_batch_tokens) / std::max(seconds, 1e-9);
+  step_tokens_ += pending.tokens;
+  const double rate = static_cast<double>(pending.tokens) / std::max(seconds, 1e-9);
   smoothed_rate_ = smoothed_rate_ == 0 ? rate : 0.9 * smoothed_rate_ + 0.1 * rate;
 
   const bool finite = std::isfinite(result.loss) && std::isfinite(result.norm);
@@ -168,15 +158,16 @@ void Trainer::settle(int64_t step, Clock::time_point queued) {
                      {"lr", learning_rate(schedule_, step)},
                      {"norm", result.norm},
                      {"applied", result.applied},
-                     {"tokens", step * options_.total_batch_tokens},
+                     {"tokens", pending.so_far},
                      {"tokens_per_second", std::round(rate)},
                      {"seconds", seconds}});
-    show_step(step, result, smoothed_rate_);
+    show_step(pending, result);
   }
-  if (!result.applied) note_bad_step(step, result, finite);
+  if (!result.applied) note_bad_step(pending, result, finite);
 }
 
-void Trainer::note_bad_step(int64_t step, const StepResult& result, bool finite) {
+void Trainer::note_bad_step(const Pending& pending, const StepResult& result, bool finite) {
+  const int64_t step = pending.step;
   ++state_.skipped;
   if (!finite) ++state_.bad_in_a_row;
   const int64_t first = (step - 1) * options_.samples_per_step();
@@ -187,19 +178,19 @@ void Trainer::note_bad_step(int64_t step, const StepResult& result, bool finite)
                 {"reason", finite ? "spike" : "not finite"},
                 {"loss", result.loss},
                 {"norm", result.norm}};
-    if (finite) record["limit"] = settled_limit_;
+    if (finite) record["limit"] = pending.limit;
     record["first_sample"] = first;
     record["last_sample"] = last;
     log_.append(record);
-    log_warning(fmt::format(
-        "step {} changed nothing: loss {:.4f}, norm {:.4f}{}; samples {} to {}", step, result.loss,
-        result.norm, finite ? fmt::format(", above the limit of {:.4f}", settled_limit_) : "",
-        first, last));
+    log_warning(fmt::format("step {} changed nothing: loss {:.4f}, norm {:.4f}{}; samples {} to {}",
+                            step, result.loss, result.norm,
+                            finite ? fmt::format(", above the limit of {:.4f}", pending.limit) : "",
+                            first, last));
   }
   if (finite && options_.on_spike == SpikeAction::stop) {
     throw Error(ErrorKind::numerics, fmt::format("step {}", step),
                 fmt::format("the loss rose to {:.4f}, above the limit of {:.4f}", result.loss,
-                            settled_limit_),
+                            pending.limit),
                 "look at the samples named in log.jsonl; --resume continues from the last "
                 "checkpoint");
   }
@@ -241,15 +232,18 @@ bool Trainer::stop_requested() {
 void Trainer::evaluate_now() {
   if (parts_.validation.empty()) return;
   const Clock::time_point start = Clock::now();
-  double sum = 0, weights = 0;
+  double sum = 0, weights = 0, right = 0;
   int64_t targets = 0;
+  const char* unit = "tokens";
   Json losses = Json::object();
   for (const ValidationPart& part : parts_.validation) {
-    const EvaluationResult result = evaluate(parts_.workspace, part.source, options_.eval_batches);
+    const EvaluationResult result = part.evaluate(parts_.workspace);
     sum += part.weight * result.loss;
     weights += part.weight;
     targets += result.targets;
     losses[part.name] = result.loss;
+    unit = result.unit();
+    right += std::max(result.accuracy, 0.0) * static_cast<double>(result.targets);
   }
   state_.val_loss = sum / weights;
   const bool best = state_.val_loss < state_.best_val_loss;
@@ -262,31 +256,27 @@ void Trainer::evaluate_now() {
   Json record{{"type", "eval"},     {"step", state_.step}, {"val_loss", state_.val_loss},
               {"targets", targets}, {"best", best},        {"seconds", seconds}};
   if (parts_.validation.size() > 1) record["parts"] = losses;
-  if (options_.data.size() > 1) record["mixture"] = mixture();
-  log_.append(record);
-  progress_.show(fmt::format("step {:>5}/{} | val loss {:.4f}{} | {} tokens | {}", state_.step,
-                             options_.steps, state_.val_loss, best ? " (best)" : "",
-                             with_commas(targets), short_duration(seconds)),
-                 /*keep=*/true);
-}
-
-Json Trainer::mixture() const {
-  Json shares = Json::object();
-  const std::vector<int64_t> counts = parts_.samples.counts_before(state_.samples);
-  for (size_t i = 0; i < counts.size(); ++i) {
-    shares[options_.data[i].name] =
-        state_.samples > 0 ? static_cast<double>(counts[i]) / static_cast<double>(state_.samples)
-                           : 0.0;
+  if (const Json mixture = parts_.data.mixture(state_.samples); !mixture.is_null()) {
+    record["mixture"] = mixture;
   }
-  return shares;
+  const bool classifies = parts_.workspace.model.config().is_classifier();
+  const double accuracy = right / static_cast<double>(std::max<int64_t>(targets, 1));
+  if (classifies) record["val_accuracy"] = accuracy;
+  log_.append(record);
+  progress_.show(fmt::format("step {:>5}/{} | val loss {:.4f}{}{} | {} {} | {}", state_.step,
+                             options_.steps, state_.val_loss, best ? " (best)" : "",
+                             classifies ? fmt::format(" | accuracy {:.2f} %", 100 * accuracy) : "",
+                             with_commas(targets), unit, short_duration(seconds)),
+                 /*keep=*/true);
 }
 
 void Trainer::sample_now() {
   if (!parts_.sample || !writes()) return;
-  const std::string text = parts_.sample(state_.step);
-  log_.append(
-      Json{{"type", "sample"}, {"step", state_.step}, {"prompt", options_.prompt}, {"text", text}});
-  log_info(fmt::format("--- sample at step {}\n{}{}\n---", state_.step, options_.prompt, text));
+  for (const auto& [prompt, text] : parts_.sample(state_.step)) {
+    log_.append(
+        Json{{"type", "sample"}, {"step", state_.step}, {"prompt", prompt}, {"text", text}});
+    log_info(fmt::format("--- sample at step {}\n{}{}\n---", state_.step, prompt, text));
+  }
 }
 
 void Trainer::save_and_log() {
@@ -295,7 +285,7 @@ void Trainer::save_and_log() {
   state_.seed = options_.seed;
   log_.sync();  // a checkpoint never knows more than the log
   const fs::path directory = parts_.folder.checkpoints();
-  save_checkpoint(directory, parts_.workspace.model, parts_.tokenizer, state_);
+  save_checkpoint(directory, parts_.workspace.model, parts_.form, state_);
   saved_step_ = state_.step;
   log_.append(Json{
       {"type", "save"}, {"step", state_.step}, {"seconds", seconds_between(start, Clock::now())}});
@@ -325,13 +315,15 @@ void Trainer::save_now(bool must_succeed) {
   if (must_succeed) parts_.workspace.comm.barrier();
 }
 
-void Trainer::show_step(int64_t step, const StepResult& result, double rate) {
-  const double left = static_cast<double>((options_.steps - step) * options_.total_batch_tokens) /
-                      std::max(rate, 1e-9);
+void Trainer::show_step(const Pending& pending, const StepResult& result) {
+  const int64_t step = pending.step;
+  const double tokens = static_cast<double>(pending.so_far) / static_cast<double>(step);
+  const double left =
+      static_cast<double>(options_.steps - step) * tokens / std::max(smoothed_rate_, 1e-9);
   progress_.show(
       fmt::format("step {:>5}/{} | loss {:.4f} | lr {:.2e} | norm {:.2f} | {} tok/s | {} | {} left",
                   step, options_.steps, result.loss, learning_rate(schedule_, step), result.norm,
-                  with_commas(static_cast<long long>(rate)), short_duration(elapsed()),
+                  with_commas(static_cast<long long>(smoothed_rate_)), short_duration(elapsed()),
                   format_duration(left)),
       /*keep=*/step == options_.steps);
 }

@@ -4,39 +4,35 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "base/progress.h"
-#include "data/loader.h"
-#include "text/tokenizer.h"
-#include "train/evaluation.h"
+#include "train/checkpoint.h"
 #include "train/options.h"
 #include "train/run_folder.h"
 #include "train/train_state.h"
+#include "train/training_data.h"
 #include "train/workspace.h"
 
 namespace llm {
 
-// A validation split and its weight in the validation loss.
-struct ValidationPart {
-  std::string name;
-  double weight = 1;
-  EvaluationSource source;
+// What the model wrote, and what it was asked.
+struct TextSample {
+  std::string prompt, text;
 };
 
 // What a run is made of. Everything outlives the trainer; only rank 0 uses `folder`.
 struct TrainerParts {
   const TrainOptions& options;
   Workspace& workspace;
-  const SampleSource& samples;
+  TrainingData& data;
   const std::vector<ValidationPart>& validation;
-  const Tokenizer* tokenizer = nullptr;  // copied into checkpoints
+  const CheckpointForm& form;  // what checkpoints hold
   RunFolder& folder;
-  // Continues options.prompt with the model as it is; empty: no samples.
-  std::function<std::string(int64_t step)> sample;
+  // What the model as it is makes of some prompts; empty: no samples.
+  std::function<std::vector<TextSample>(int64_t step)> sample;
 };
 
 struct TrainSummary {
@@ -80,10 +76,18 @@ class Trainer {
  private:
   using Clock = std::chrono::steady_clock;
 
+  // A step that is queued and whose result is not read yet.
+  struct Pending {
+    int64_t step = -1;
+    float limit = 0;                 // the loss limit it runs under
+    int64_t tokens = 0, so_far = 0;  // trained on, in it and up to its end
+    Clock::time_point queued;        // when queueing it returned
+  };
+
   void train();
   void enqueue(int64_t step);
-  void settle(int64_t step, Clock::time_point queued);
-  void note_bad_step(int64_t step, const StepResult& result, bool finite);
+  void settle(const Pending& pending);
+  void note_bad_step(const Pending& pending, const StepResult& result, bool finite);
   void pause(int64_t step, bool last, const char* stopped_by);
   bool due(int64_t every, int64_t step, bool last) const;
   void evaluate_now();
@@ -93,9 +97,8 @@ class Trainer {
   bool stop_requested();
   [[noreturn]] void leave(const char* stopped_by);  // what is done is saved: PreemptedRun
   TrainSummary summary() const;
-  void show_step(int64_t step, const StepResult& result, double rate);
+  void show_step(const Pending& pending, const StepResult& result);
   double elapsed() const;
-  Json mixture() const;
   bool writes() const { return parts_.workspace.comm.rank() == 0; }
 
   TrainerParts parts_;
@@ -105,13 +108,9 @@ class Trainer {
   bool resumed_;
   RunLog log_;
   Progress progress_;
-  std::optional<BatchLoader> loader_;
-  int64_t micro_batches_;      // per step and rank
-  int64_t saved_step_ = -1;    // the newest step that is on disk
-  int64_t pending_step_ = -1;  // queued, its result not read yet
-  float pending_limit_ = 0;    // the loss limit it runs under
-  float settled_limit_ = 0;    // of the step that is being settled
-  Clock::time_point began_, pending_done_, last_done_;
+  int64_t saved_step_ = -1;  // the newest step that is on disk
+  Pending pending_;
+  Clock::time_point began_, last_done_;
   double step_seconds_ = 0;  // spent in steps by this process
   int64_t step_tokens_ = 0;  // trained on by this process
   double smoothed_rate_ = 0;

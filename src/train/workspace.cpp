@@ -17,11 +17,21 @@ namespace {
 // Larger than any model; only ever "allocated" on the planning backend.
 constexpr int64_t kEndless = int64_t{1} << 60;
 
-Batch empty_batch(int64_t batch, int64_t length) {
-  Batch result{batch, length, {}, {}, {}};
-  result.tokens.resize(static_cast<size_t>(batch * length));
-  result.targets.resize(static_cast<size_t>(batch * length));
-  result.sample_ids.resize(static_cast<size_t>(batch));
+Batch empty_batch(const BatchShape& shape) {
+  Batch result{shape.batch, shape.length, {}, {}, {}};
+  const auto rows = static_cast<size_t>(shape.batch);
+  const auto tokens = static_cast<size_t>(shape.batch * shape.length);
+  result.tokens.resize(tokens);
+  result.targets.resize(tokens);
+  result.sample_ids.resize(rows);
+  if (shape.packed_sequences > 0) {
+    result.positions.resize(tokens);
+    result.sequence_offsets = {0, static_cast<int32_t>(tokens)};
+  }
+  if (shape.labels) {
+    result.labels.resize(rows);
+    result.lengths.assign(rows, 1);
+  }
   return result;
 }
 
@@ -55,14 +65,15 @@ int64_t staging_bytes(const Gpt& model, bool is_host) {
   return is_host ? kPieces : largest + kPieces;
 }
 
-// Adds what a decoder for one sequence takes; scratch is shared with training.
-void plan_sampling(MemoryPlan& plan, const Backend& real, const TrainOptions& options) {
+// Adds what a decoder takes; scratch is shared with training.
+void plan_sampling(MemoryPlan& plan, const Backend& real, const TrainOptions& options,
+                   int64_t sequences) {
   constexpr const char* kScratch = "scratch";
   MemoryByPurpose with_model, model_only;
   const auto backend = make_plan_backend(real, with_model);
   Gpt model(*backend, options.model, {.dtype = options.compute_dtype()});
   model_only = with_model;
-  const Decoder decoder(model, 1, options.model.context);
+  const Decoder decoder(model, sequences, options.model.context);
   for (const auto& [purpose, count] : with_model) {
     if (purpose != kScratch) plan.bytes["sampling"] += count - model_only[purpose];
   }
@@ -83,14 +94,14 @@ int64_t MemoryPlan::total() const {
   return sum;
 }
 
-MemoryPlan plan_memory(const Backend& real, Objective& objective, const TrainOptions& options) {
-  const int64_t batch = options.batch, length = options.length;
+MemoryPlan plan_memory(const Backend& real, Objective& objective, const TrainOptions& options,
+                       const Workload& workload) {
   refuse_absurd_sizes(real, options);
   MemoryPlan plan;
   const auto backend = make_plan_backend(real, plan.bytes);
   const auto comm = make_single_comm();
-  Workspace workspace(*backend, *comm, objective, options, kEndless);
-  const Batch empty = empty_batch(batch, length);
+  Workspace workspace(*backend, *comm, objective, options, kEndless, workload);
+  const Batch empty = empty_batch(workload.batch_shape(options));
   workspace.step.enqueue(StepRequest{}, std::span(&empty, 1));
   {
     const ArenaScope scope(workspace.arena);
@@ -98,7 +109,7 @@ MemoryPlan plan_memory(const Backend& real, Objective& objective, const TrainOpt
     objective.evaluate(loss, workspace.model, workspace.arena, workspace.step.buffers().device());
   }
   plan.bytes["activations"] = workspace.arena.high_water();
-  if (options.sample_every > 0) plan_sampling(plan, real, options);
+  if (options.sample_every > 0) plan_sampling(plan, real, options, workload.sampled_sequences);
   if (real.own_memory() > 0) plan.bytes["libraries"] = real.own_memory();
   MemoryByPurpose& on_host = real.is_host() ? plan.bytes : plan.host_bytes;
   on_host["checkpoint staging"] = staging_bytes(workspace.model, real.is_host());

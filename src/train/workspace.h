@@ -4,6 +4,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <vector>
 
 #include "backend/backend.h"
 #include "backend/comm.h"
@@ -16,18 +18,35 @@
 
 namespace llm {
 
+// What fine-tuning adds to the numbers of TrainOptions; pretraining needs nothing of it.
+struct Workload {
+  int64_t packed_sequences = 0;           // of a batch, see BatchShape
+  bool labels = false;                    // of a classifier
+  std::vector<float> class_weights = {};  // per label; empty: all 1
+  // What is trained; empty: everything.
+  std::function<bool(const Parameter&)> trainable = {};
+  int64_t sampled_sequences = 1;  // answered at once, where there are samples
+
+  BatchShape batch_shape(const TrainOptions& options) const {
+    return {options.batch, options.length,        packed_sequences,
+            labels,        options.model.pooling, class_weights};
+  }
+};
+
 struct Workspace {
   Workspace(Backend& backend, Comm& comm, Objective& objective, const TrainOptions& options,
-            int64_t activation_bytes)
+            int64_t activation_bytes, const Workload& workload = {})
       : backend(backend),
         comm(comm),
         objective(objective),
         batch(options.batch),
         length(options.length),
         model(backend, options.model,
-              StoreOptions{.training = true, .dtype = options.compute_dtype()}),
+              StoreOptions{.training = true,
+                           .dtype = options.compute_dtype(),
+                           .trainable = workload.trainable}),
         arena(backend, activation_bytes),
-        step(backend, comm, model, objective, arena, BatchShape{batch, length}) {
+        step(backend, comm, model, objective, arena, workload.batch_shape(options)) {
     model.set_recompute(options.recompute);
   }
   Workspace(const Workspace&) = delete;
@@ -55,7 +74,8 @@ struct MemoryPlan {
 };
 
 // Runs one training step, one evaluation and, where wanted, one sample on a planning backend.
-MemoryPlan plan_memory(const Backend& real, Objective& objective, const TrainOptions& options);
+MemoryPlan plan_memory(const Backend& real, Objective& objective, const TrainOptions& options,
+                       const Workload& workload = {});
 
 // Resident memory of this process now, and at its highest.
 int64_t resident_bytes();

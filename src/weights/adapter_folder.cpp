@@ -4,8 +4,9 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
+#include <cmath>
 #include <map>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -19,27 +20,13 @@ namespace {
 
 constexpr std::string_view kPrefix = "base_model.model.";
 constexpr std::string_view kTransformer = "transformer.";
-constexpr const char* kTargetsKey = "lora_targets";  // in the metadata of the file
+constexpr std::string_view kLoraA = ".lora_A.weight";
+// In the metadata of the file.
+constexpr const char* kTargetsKey = "lora_targets";
+constexpr const char* kLabelsKey = "labels";
+constexpr const char* kPoolingKey = "pooling";
+constexpr const char* kPadLengthKey = "pad_length";
 constexpr JsonLimits kConfigLimits = {8, 1 << 20, 100'000};
-
-// What PEFT calls a layer, and whether the config wants an adapter for it.
-struct Target {
-  std::string_view module;  // ends the names of the layers
-  std::string_view layer;   // in a block, as in the names of parameters; "score" outside
-  bool LoraConfig::*wanted;
-};
-constexpr std::array kTargets = {
-    Target{"c_attn", "attn.c_attn", &LoraConfig::qkv},
-    Target{"attn.c_proj", "attn.c_proj", &LoraConfig::projection},
-    Target{"c_fc", "mlp.c_fc", &LoraConfig::up},
-    Target{"mlp.c_proj", "mlp.c_proj", &LoraConfig::down},
-    Target{"score", "score", &LoraConfig::score},
-};
-
-bool apart(const LoraConfig& lora) { return lora.q || lora.k || lora.v; }
-int64_t parts_of(const LoraConfig& lora) {
-  return int64_t{lora.q} + int64_t{lora.k} + int64_t{lora.v};
-}
 
 // "h.0.attn.c_attn.lora_A" -> PEFT's name.
 std::string name_in_file(const std::string& parameter) {
@@ -47,36 +34,6 @@ std::string name_in_file(const std::string& parameter) {
   return fmt::format("{}{}{}.weight", kPrefix, outside ? "" : kTransformer, parameter);
 }
 constexpr const char* kScoreInFile = "base_model.model.score.weight";
-
-Json adapter_config(const ModelConfig& config, const std::string& base, bool with_score) {
-  const LoraConfig& lora = config.lora;
-  Json json;
-  json["peft_type"] = "LORA";
-  // PEFT trains the whole output layer of what it calls a sequence classifier.
-  json["task_type"] = with_score               ? Json("SEQ_CLS")
-                      : config.is_classifier() ? Json(nullptr)
-                                               : Json("CAUSAL_LM");
-  json["base_model_name_or_path"] = base;
-  json["r"] = lora.rank;
-  json["lora_alpha"] = decimal(lora.alpha);
-  json["lora_dropout"] = decimal(lora.dropout);
-  json["target_modules"] = Json::array();
-  for (const Target& target : kTargets) {
-    const bool wanted = lora.*target.wanted || (target.module == "c_attn" && apart(lora));
-    if (wanted) json["target_modules"].push_back(target.module);
-  }
-  json["fan_in_fan_out"] = true;  // GPT-2's weights are (in, out)
-  json["bias"] = "none";
-  json["inference_mode"] = true;
-  json["rank_pattern"] = Json::object();
-  json["alpha_pattern"] = Json::object();
-  if (apart(lora)) {
-    json["rank_pattern"]["c_attn"] = lora.rank * parts_of(lora);
-    json["alpha_pattern"]["c_attn"] = decimal(lora.alpha * static_cast<float>(parts_of(lora)));
-  }
-  json["modules_to_save"] = with_score ? Json::array({"score"}) : Json(nullptr);
-  return json;
-}
 
 std::string parts_text(const LoraConfig& lora) {
   std::vector<std::string_view> parts;
@@ -135,7 +92,12 @@ void write_adapter_weights(const fs::path& path, const Gpt& model, bool with_sco
         {kScoreInFile, DType::f32, store.parameters()[static_cast<size_t>(score)].shape});
   }
   std::map<std::string, std::string> metadata = {{"format", "pt"}};
-  if (apart(config.lora)) metadata[kTargetsKey] = parts_text(config.lora);
+  if (has_parts(config.lora)) metadata[kTargetsKey] = parts_text(config.lora);
+  if (config.is_classifier()) {
+    metadata[kLabelsKey] = to_line(Json(config.labels));
+    metadata[kPoolingKey] = pooling_name(config.pooling);
+    if (config.pad_length > 0) metadata[kPadLengthKey] = fmt::to_string(config.pad_length);
+  }
   SafetensorsWriter writer(path, infos, metadata);
   const auto write = [&](const std::vector<float>& values) {
     writer.write(std::as_bytes(std::span(values)));
@@ -159,38 +121,10 @@ void write_adapter_folder(const fs::path& directory, const Gpt& model, const std
     write_adapter_weights(unfinished, model, with_score);
   });
   write_file_atomically(directory / kAdapterConfigFile,
-                        to_pretty_text(adapter_config(model.config(), base, with_score)));
+                        to_pretty_text(adapter_config_json(model.config(), base, with_score)));
 }
 
 namespace {
-
-void refuse_unknown_kinds(const JsonObject& object) {
-  const std::string type = object.text("peft_type");
-  if (type != "LORA") object.fail("peft_type", fmt::format("\"{}\" is not supported", type));
-  for (const char* key : {"use_dora", "use_rslora", "lora_bias"}) {
-    if (object.boolean(key, false)) object.fail(key, "true is not supported");
-  }
-  if (const std::string bias = object.text("bias", "none"); bias != "none") {
-    object.fail("bias", fmt::format("\"{}\" is not supported, only \"none\" is", bias));
-  }
-  if (object.has("layers_to_transform")) {
-    object.fail("layers_to_transform", "adapters in some blocks only are not supported");
-  }
-}
-
-// The layers with an adapter, from the tensors that there are: the targets of the config may be
-// patterns.
-std::set<std::string_view> adapted_layers(const SafetensorsFile& file) {
-  std::set<std::string_view> layers;
-  for (const TensorInfo& tensor : file.tensors()) {
-    for (const Target& target : kTargets) {
-      if (tensor.name.ends_with(fmt::format(".{}.lora_A.weight", target.layer))) {
-        layers.insert(target.layer);
-      }
-    }
-  }
-  return layers;
-}
 
 void set_parts(LoraConfig& lora, const std::string& text, const std::string& where) {
   lora.qkv = false;
@@ -206,82 +140,215 @@ void set_parts(LoraConfig& lora, const std::string& text, const std::string& whe
   }
 }
 
-}  // namespace
-
-LoraConfig read_lora_config(const fs::path& directory, const ModelConfig& base) {
-  const fs::path path = directory / kAdapterConfigFile;
-  const Json json = read_json_file(path, kConfigLimits);
-  const JsonObject object(json, path.string());
-  refuse_unknown_kinds(object);
-  LoraConfig lora;
-  lora.rank = object.integer("r", 1, 1 << 20);
-  lora.alpha = static_cast<float>(object.number("lora_alpha", 1e-6, 999'999));
-  lora.dropout = static_cast<float>(object.number("lora_dropout", 0, 0.999, 0));
-
-  const SafetensorsFile file(directory / kAdapterWeightsFile);
-  const std::set<std::string_view> layers = adapted_layers(file);
-  for (const Target& target : kTargets) lora.*target.wanted = layers.contains(target.layer);
-  const auto parts = file.metadata().find(kTargetsKey);
-  if (parts != file.metadata().end()) set_parts(lora, parts->second, file.path().string());
-
-  ModelConfig config = base;
-  config.lora = lora;
+// What is wrong comes from a file, not from the command line.
+template <typename Call>
+auto as_input(const Call& call) {
   try {
-    validate(config, path.string());
-  } catch (const Error& error) {  // the numbers come from a file, not from the command line
+    return call();
+  } catch (const Error& error) {
     fail_input(error.where(), error.problem(), error.hint());
   }
-  for (const char* key : {"rank_pattern", "alpha_pattern"}) {
-    if (!object.has(key)) continue;
-    const Json& pattern = object.object(key).json();
-    if (!pattern.empty() && !apart(lora)) {
-      object.fail(key, "layers with ranks or scales of their own are not supported");
-    }
-  }
-  return lora;
 }
 
-void read_adapter_weights(const fs::path& directory, Gpt& model) {
-  const SafetensorsFile file(directory / kAdapterWeightsFile);
+// Labels and pooling of a classifier whose output layer has `count` rows.
+void set_labels(ModelConfig& config, const SafetensorsFile& file, int64_t count) {
   const std::string where = file.path().string();
-  ParameterStore& store = model.parameters();
-  std::set<std::string> known = {kScoreInFile};
-  std::vector<std::pair<int, std::vector<float>>> values;
-  const auto read = [&](const std::string& name, std::span<const int64_t> shape) {
-    const TensorInfo* tensor = file.find(name);
+  const auto& metadata = file.metadata();
+  if (const auto pooling = metadata.find(kPoolingKey); pooling != metadata.end()) {
+    config.pooling = as_input([&] { return pooling_named(pooling->second, where); });
+  }
+  if (const auto length = metadata.find(kPadLengthKey); length != metadata.end()) {
+    const Json json = {{kPadLengthKey, parse_json(length->second, where, kConfigLimits)}};
+    config.pad_length = JsonObject(json, where).integer(kPadLengthKey, 0, config.context);
+  }
+  if (const auto labels = metadata.find(kLabelsKey); labels != metadata.end()) {
+    const Json names = parse_json(labels->second, where, kConfigLimits);
+    const bool texts =
+        names.is_array() &&
+        std::all_of(names.begin(), names.end(), [](const Json& name) { return name.is_string(); });
+    if (!texts || std::ssize(names) != count) {
+      fail_input(where, fmt::format("metadata {}: not the names of {} labels", kLabelsKey, count));
+    }
+    config.labels = names.get<std::vector<std::string>>();
+  } else if (std::ssize(config.labels) != count) {
+    if (config.is_classifier()) {
+      fail_input(where, fmt::format("the output layer has {} labels, the base model {}", count,
+                                    config.labels.size()));
+    }
+    for (int64_t i = 0; i < count; ++i) config.labels.push_back(fmt::format("LABEL_{}", i));
+  }
+}
+
+// "transformer.h.0.attn.c_attn", where the tensor is the A of an adapter.
+std::optional<std::string_view> module_of(std::string_view tensor) {
+  if (!tensor.starts_with(kPrefix) || !tensor.ends_with(kLoraA)) return std::nullopt;
+  tensor.remove_prefix(kPrefix.size());
+  tensor.remove_suffix(kLoraA.size());
+  return tensor;
+}
+
+bool is_target(std::string_view module, const AdapterTarget& target) {
+  return module == target.layer ||
+         (module.ends_with(target.layer) && module[module.size() - target.layer.size() - 1] == '.');
+}
+
+// Compares the ranks that the config tells with the tensors, and returns the highest; an adapter
+// that is several counts as one of a part of its rank.
+int64_t highest_rank(const AdapterConfig& config, const LoraConfig& lora,
+                     const SafetensorsFile& file) {
+  int64_t highest = 0;
+  for (const TensorInfo& tensor : file.tensors()) {
+    const auto module = module_of(tensor.name);
+    if (!module) continue;
+    const int64_t rank = config.rank_of(*module);
+    if (tensor.shape.size() != 2 || tensor.shape[0] != rank) {
+      fail_input(file.path().string(),
+                 fmt::format("tensor {} has shape {}, which is not of the rank {} that {} tells",
+                             quoted_name(tensor.name), shape_text(tensor.shape), rank,
+                             kAdapterConfigFile));
+    }
+    const bool parts = has_parts(lora) && is_target(*module, kAdapterTargets[0]);
+    if (parts && rank % parts_of(lora) != 0) {
+      fail_input(file.path().string(), fmt::format("tensor {}: a rank of {} is not {} equal ones",
+                                                   quoted_name(tensor.name), rank, parts_of(lora)));
+    }
+    highest = std::max(highest, parts ? rank / parts_of(lora) : rank);
+  }
+  return highest;
+}
+
+// The tensors of a file, as they are asked for, and which of them were.
+class AdapterTensors {
+ public:
+  explicit AdapterTensors(const SafetensorsFile& file) : file_(file) {}
+
+  // The name of a parameter's tensor: of a base model without a head it has no "transformer.".
+  std::string name_of(const Parameter& parameter) const {
+    const std::string name = name_in_file(parameter.name);
+    const std::string bare = fmt::format("{}{}.weight", kPrefix, parameter.name);
+    return file_.find(name) == nullptr && file_.find(bare) != nullptr ? bare : name;
+  }
+  std::vector<float> read(const std::string& name, const std::vector<int64_t>& shape) {
+    const TensorInfo* tensor = file_.find(name);
+    const std::string where = file_.path().string();
     if (tensor == nullptr) fail_input(where, fmt::format("tensor \"{}\" is missing", name));
-    if (!std::equal(shape.begin(), shape.end(), tensor->shape.begin(), tensor->shape.end())) {
+    if (tensor->shape != shape) {
       fail_input(where,
-                 fmt::format("tensor \"{}\" has shape ({}), the model's is ({})", name,
-                             fmt::join(tensor->shape, ", "), fmt::join(shape, ", ")),
+                 fmt::format("tensor \"{}\" has shape {}, the model's is {}", name,
+                             shape_text(tensor->shape), shape_text(shape)),
                  "are the adapters for another model?");
     }
     std::vector<float> result(static_cast<size_t>(tensor->elements()));
-    file.read_f32(*tensor, result);
-    known.insert(name);
+    file_.read_f32(*tensor, result);
+    known_.insert(name);
     return result;
-  };
+  }
+  void refuse_others() const {
+    for (const TensorInfo& tensor : file_.tensors()) {
+      if (known_.contains(tensor.name)) continue;
+      fail_input(file_.path().string(),
+                 fmt::format("tensor {} does not belong to the adapters of this model",
+                             quoted_name(tensor.name)));
+    }
+  }
+
+ private:
+  const SafetensorsFile& file_;
+  std::set<std::string> known_ = {kScoreInFile};
+};
+
+// What an adapter of a lower rank lacks is zero, and what its scale differs from that of the model
+// goes into B.
+std::vector<float> read_adapter(AdapterTensors& tensors, const AdapterConfig& adapters,
+                                const ModelConfig& config, const Parameter& parameter) {
+  const std::string name = tensors.name_of(parameter);
+  const std::string_view layer =
+      std::string_view(name).substr(kPrefix.size(), name.size() - kPrefix.size() - kLoraA.size());
+  const int64_t most = parameter.shape[0], columns = parameter.shape[1];
+  const int64_t rank = std::min(adapters.rank_of(layer), most);
+  std::vector<float> values;
+  if (parameter.transposed_in_files) {
+    values = from_file(tensors.read(name, {rows_in_file(config, parameter), rank}), rank, columns);
+    const double factor = static_cast<double>(adapters.scale_of(layer)) / config.lora.scale();
+    if (std::abs(factor - 1) > 1e-6) {
+      for (float& value : values) value = static_cast<float>(value * factor);
+    }
+  } else {
+    values = tensors.read(name, {rank, columns});
+  }
+  values.resize(static_cast<size_t>(most * columns), 0.0f);
+  return values;
+}
+
+}  // namespace
+
+bool is_adapter_folder(const fs::path& directory) {
+  return fs::exists(directory / kAdapterConfigFile);
+}
+
+bool has_output_layer(const fs::path& directory) {
+  return SafetensorsFile(directory / kAdapterWeightsFile).find(kScoreInFile) != nullptr;
+}
+
+AdapterConfig read_adapter_config(const fs::path& directory) {
+  const fs::path path = directory / kAdapterConfigFile;
+  return parse_adapter_config(read_json_file(path, kConfigLimits), path.string());
+}
+
+LoraConfig read_lora_config(const fs::path& directory, const ModelConfig& base) {
+  return read_adapted_config(directory, base).lora;
+}
+
+ModelConfig read_adapted_config(const fs::path& directory, const ModelConfig& base) {
+  const std::string where = (directory / kAdapterConfigFile).string();
+  const AdapterConfig adapters = read_adapter_config(directory);
+  const SafetensorsFile file(directory / kAdapterWeightsFile);
+  ModelConfig config = base;
+  LoraConfig& lora = config.lora = {};
+  lora.dropout = adapters.dropout;
+  // The layers are those of the tensors that there are: the targets of the config may be patterns.
+  for (const TensorInfo& tensor : file.tensors()) {
+    const auto module = module_of(tensor.name);
+    if (!module) continue;
+    for (const AdapterTarget& target : kAdapterTargets) {
+      if (is_target(*module, target)) lora.*target.wanted = true;
+    }
+  }
+  const auto parts = file.metadata().find(kTargetsKey);
+  if (parts != file.metadata().end()) set_parts(lora, parts->second, file.path().string());
+  lora.rank = highest_rank(adapters, lora, file);
+  if (lora.rank == 0) fail_input(file.path().string(), "there are no adapters in it");
+  lora.alpha = lora.rank == adapters.rank ? adapters.alpha
+                                          : adapters.alpha / static_cast<float>(adapters.rank) *
+                                                static_cast<float>(lora.rank);
+  const TensorInfo* score = file.find(kScoreInFile);
+  if (score == nullptr && adapters.saves_score) {
+    fail_input(file.path().string(), fmt::format("tensor \"{}\" is missing", kScoreInFile));
+  }
+  if (score != nullptr && !score->shape.empty()) set_labels(config, file, score->shape[0]);
+  as_input([&] { validate(config, where); });
+  return config;
+}
+
+void read_adapter_weights(const fs::path& directory, Gpt& model) {
+  const AdapterConfig adapters = read_adapter_config(directory);
+  const SafetensorsFile file(directory / kAdapterWeightsFile);
+  const std::string where = file.path().string();
+  const LoraConfig& lora = model.config().lora;
+  if (const int64_t rank = highest_rank(adapters, lora, file); rank != lora.rank) {
+    fail_input(where, fmt::format("adapters of rank {}, the model's have {}", rank, lora.rank));
+  }
+  ParameterStore& store = model.parameters();
+  AdapterTensors tensors(file);
+  std::vector<std::pair<int, std::vector<float>>> values;
   for_adapters(store, [&](int index, const Parameter& parameter) {
-    std::string name = name_in_file(parameter.name);
-    if (file.find(name) == nullptr) {  // of a base model without a head: no "transformer."
-      const std::string bare = fmt::format("{}{}.weight", kPrefix, parameter.name);
-      if (file.find(bare) != nullptr) name = bare;
-    }
-    std::vector<float> tensor = read(name, shape_in_file(model.config(), parameter));
-    if (parameter.transposed_in_files) {
-      tensor = from_file(tensor, parameter.shape[0], parameter.shape[1]);
-    }
-    values.emplace_back(index, std::move(tensor));
+    values.emplace_back(index, read_adapter(tensors, adapters, model.config(), parameter));
   });
   if (const int score = store.find("score.weight"); score >= 0 && file.find(kScoreInFile)) {
-    values.emplace_back(score,
-                        read(kScoreInFile, store.parameters()[static_cast<size_t>(score)].shape));
+    values.emplace_back(
+        score, tensors.read(kScoreInFile, store.parameters()[static_cast<size_t>(score)].shape));
   }
-  for (const TensorInfo& tensor : file.tensors()) {
-    if (known.contains(tensor.name)) continue;
-    fail_input(where, fmt::format("tensor {} does not belong to the adapters of this model",
-                                  quoted_name(tensor.name)));
-  }
+  tensors.refuse_others();
   for (const auto& [index, numbers] : values) {
     const Parameter& parameter = store.parameters()[static_cast<size_t>(index)];
     for (int64_t i = 0; i < std::ssize(numbers); ++i) {

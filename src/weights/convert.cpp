@@ -7,6 +7,7 @@
 
 #include "backend/plan_backend.h"
 #include "base/error.h"
+#include "weights/adapter_folder.h"
 #include "weights/book_file.h"
 #include "weights/llmc_file.h"
 #include "weights/model_folder.h"
@@ -24,15 +25,17 @@ void check_tokenizer(const Tokenizer& tokenizer, const ModelConfig& config,
              "give the right one with --tokenizer");
 }
 
-// Files of the tokenizer of another model that was in the folder: what is not written anew would be
-// taken for a part of this one.
-void remove_other_tokenizer(const ConversionTarget& target) {
+// Writes what belongs to the model and is no weights, and removes files of the tokenizer of another
+// model that was in the folder: what is not written anew would be taken for a part of this one.
+void finish_folder(const ConversionTarget& target) {
+  if (target.taught) write_chat_file(target.directory, *target.taught);
   std::vector<const char*> others = {"added_tokens.json", "special_tokens_map.json"};
   const bool bpe = target.tokenizer != nullptr && target.tokenizer->kind() == "bpe";
   if (!bpe) others.insert(others.end(), {"vocab.json", "merges.txt"});
   if (target.tokenizer == nullptr) others.push_back("tokenizer.json");
   const bool described = target.tokenizer != nullptr && target.format == ModelFormat::hugging_face;
   if (!described) others.push_back("tokenizer_config.json");
+  if (!target.taught) others.push_back(kChatFile);
   for (const char* name : others) remove_tree(target.directory / name);
 }
 
@@ -55,6 +58,30 @@ fs::path write_format(const ModelConfig& config, const ParameterStore& store,
   if (tokenizer != nullptr) tokenizer->save(target.directory);
   if (book) write_model_config(target.directory, config, dtype);  // what a state dict does not tell
   return path;
+}
+
+void count_not_finite(ConversionResult& result, std::span<const float> values,
+                      const Parameter& parameter) {
+  const auto bad =
+      std::count_if(values.begin(), values.end(), [](float x) { return !std::isfinite(x); });
+  if (bad > 0 && result.not_finite == 0) result.not_finite_in = parameter.name;
+  result.not_finite += bad;
+}
+
+// Writes the whole folder and counts, on the way, values that are not finite.
+void write_counted(ConversionResult& result, const ParameterStore& store, const ReadParameter& read,
+                   const ConversionTarget& target) {
+  constexpr int64_t kProgressStep = 1 << 24;  // parameters
+  int64_t done = 0;
+  const ReadParameter counted = [&](std::span<float> into, const ParameterBlock& block) {
+    read(into, block);
+    count_not_finite(result, into, store.parameters()[static_cast<size_t>(block.index)]);
+    const int64_t before = done;
+    done += static_cast<int64_t>(into.size());
+    if (done / kProgressStep != before / kProgressStep) target.progress(done, result.parameters);
+  };
+  result.weights = write_format(result.config, store, counted, result.dtype, target);
+  finish_folder(target);
 }
 
 }  // namespace
@@ -83,31 +110,53 @@ ConversionResult convert_model(Backend& backend, const ModelSource& source,
   const std::unique_ptr<Backend> plan = make_plan_backend(backend, usage);
   const Gpt outline(*plan, config, {});
   const ModelTensors tensors(source.tensors, outline.parameters(), *source.naming);
-  ConversionResult result{{}, target.dtype.value_or(tensors.dtype()), config};
+  ConversionResult result{
+      {}, target.dtype.value_or(tensors.dtype()), config, parameter_count(config)};
   if (target.format == ModelFormat::book) require_book_form(config);
   if (target.format == ModelFormat::llm_c) require_llmc_form(config, result.dtype);
-  constexpr int64_t kProgressStep = 1 << 24;  // parameters
-  const int64_t all = parameter_count(config);
-  int64_t done = 0;
   int held = -1;
   const ReadParameter read = [&](std::span<float> into, const ParameterBlock& block) {
     if (held >= 0 && held != block.index) tensors.release(held);
     held = block.index;
     tensors.read(into, block);
     if (block.column == 0) tensors.release(block);
-    const auto bad =
-        std::count_if(into.begin(), into.end(), [](float x) { return !std::isfinite(x); });
-    if (bad > 0 && result.not_finite == 0) {
-      result.not_finite_in =
-          outline.parameters().parameters()[static_cast<size_t>(block.index)].name;
-    }
-    result.not_finite += bad;
-    const int64_t before = done;
-    done += static_cast<int64_t>(into.size());
-    if (done / kProgressStep != before / kProgressStep) target.progress(done, all);
   };
-  result.weights = write_format(config, outline.parameters(), read, result.dtype, target);
-  remove_other_tokenizer(target);
+  write_counted(result, outline.parameters(), read, target);
+  return result;
+}
+
+ConversionResult convert_model(const Gpt& model, const ConversionTarget& target) {
+  const ModelConfig& config = model.config();
+  if (target.tokenizer != nullptr) check_tokenizer(*target.tokenizer, config, "the model");
+  ConversionResult result{{}, target.dtype.value_or(DType::f32), config, parameter_count(config)};
+  if (target.format == ModelFormat::book) require_book_form(config);
+  if (target.format == ModelFormat::llm_c) require_llmc_form(config, result.dtype);
+  write_counted(result, model.parameters(), reader_of(model), target);
+  return result;
+}
+
+ConversionResult convert_adapters(const Gpt& model, const std::string& base, bool with_score,
+                                  const ConversionTarget& target) {
+  if (target.format != ModelFormat::hugging_face) {
+    fail_usage("--format", "only hugging-face has adapters",
+               "--merge puts them into the weights of their base");
+  }
+  if (target.dtype.value_or(DType::f32) != DType::f32) {
+    fail_usage("--dtype", "adapters are written in f32", "leave it out, or --merge them");
+  }
+  const ModelConfig& config = model.config();
+  if (target.tokenizer != nullptr) check_tokenizer(*target.tokenizer, config, "the model");
+  ConversionResult result{target.directory / kAdapterWeightsFile, DType::f32, config};
+  const ParameterStore& store = model.parameters();
+  for (size_t i = 0; i < store.parameters().size(); ++i) {
+    const Parameter& parameter = store.parameters()[i];
+    if (!parameter.adapter && !(with_score && parameter.name == "score.weight")) continue;
+    count_not_finite(result, store.read(static_cast<int>(i), store.values()), parameter);
+    result.parameters += parameter.free_size();
+  }
+  write_adapter_folder(target.directory, model, base, with_score);
+  write_tokenizer_files(target.directory, config, target.tokenizer);
+  finish_folder(target);
   return result;
 }
 

@@ -6,6 +6,8 @@
 #include <string>
 
 #include "backend/backend.h"
+#include "model/gpt.h"
+#include "text/chat_template.h"
 #include "text/tokenizer.h"
 #include "weights/model_source.h"
 
@@ -27,6 +29,7 @@ struct ConversionTarget {
   fs::path directory;
   std::optional<DType> dtype;            // nothing: that of the source (f32 if it has several)
   const Tokenizer* tokenizer = nullptr;  // its files come into the folder too
+  std::optional<ChatTemplate> taught;    // the template that the model was taught in
   std::function<void(int64_t done, int64_t all)> progress = [](int64_t, int64_t) {};  // parameters
 };
 
@@ -34,6 +37,7 @@ struct ConversionResult {
   fs::path weights;  // the file
   DType dtype;
   ModelConfig config;
+  int64_t parameters = 0;          // padding not counted
   int64_t not_finite = 0;          // values that are NaN or infinite
   std::string not_finite_in = {};  // the first parameter with one
 };
@@ -45,5 +49,14 @@ struct ConversionResult {
 // such a value. An existing file is replaced whole, and files of another tokenizer are removed.
 ConversionResult convert_model(Backend& backend, const ModelSource& source,
                                const ModelConfig& config, const ConversionTarget& target);
+
+// The same of a model in memory; its adapters are left out.
+ConversionResult convert_model(const Gpt& model, const ConversionTarget& target);
+
+// The adapters of a model, and where `with_score` the output layer of a classifier, as a folder of
+// PEFT. base: as write_adapter_folder() takes it. Errors as above, and Error{usage} for another
+// type than f32. The result counts the adapters' parameters only.
+ConversionResult convert_adapters(const Gpt& model, const std::string& base, bool with_score,
+                                  const ConversionTarget& target);
 
 }  // namespace llm

@@ -124,6 +124,11 @@ std::string quoted_path(const fs::path& path) { return "'" + path.string() + "'"
 }
 
 [[noreturn]] void refuse_folder(const fs::path& folder) {
+  if (fs::exists(folder / "adapter_config.json")) {
+    fail_input(folder.string(), "holds adapters, not a whole model",
+               fmt::format("`llm export {} --merge -o DIR` makes a model of them and their base",
+                           quoted_path(folder)));
+  }
   const bool config = fs::exists(folder / kConfigFile);
   for (const char* name : {"pytorch_model.bin", "model.pth", "model.bin"}) {
     if (!fs::exists(folder / name)) continue;
@@ -168,12 +173,13 @@ void write_model_folder(const fs::path& directory, const ModelFolderContents& co
 }
 
 void write_model_folder(const fs::path& directory, const Gpt& model, const Tokenizer* tokenizer) {
-  StoreReader reader(model);
-  write_model_folder(directory, {model.config(), model.parameters(),
-                                 [&](std::span<float> into, const ParameterBlock& block) {
-                                   reader.read(into, block);
-                                 },
-                                 DType::f32, tokenizer});
+  write_model_folder(directory,
+                     {model.config(), model.parameters(), reader_of(model), DType::f32, tokenizer});
+}
+
+ReadParameter reader_of(const Gpt& model) {
+  return [reader = std::make_shared<StoreReader>(model)](
+             std::span<float> into, const ParameterBlock& block) { reader->read(into, block); };
 }
 
 void write_model_config(const fs::path& directory, const ModelConfig& config, DType dtype) {
@@ -199,7 +205,13 @@ void require_language_model(const ModelConfig& config, const std::string& where)
   if (!config.is_classifier()) return;
   fail_input(where,
              fmt::format("a classifier of {} labels, not a language model", config.labels.size()),
-             "take the model that it was made from");
+             "`llm classify` asks it; for text, take the model that it was made from");
+}
+
+void require_classifier(const ModelConfig& config, const std::string& where) {
+  if (config.is_classifier()) return;
+  fail_input(where, "a language model, not a classifier: it has no labels",
+             "`llm finetune MODEL --task classify` makes a classifier of it");
 }
 
 TensorSource open_folder_weights(const fs::path& directory) {
@@ -216,18 +228,24 @@ void read_model_weights(const fs::path& directory, Gpt& model, OutputLayer outpu
 
 std::unique_ptr<Gpt> load_model(Backend& backend, const fs::path& directory,
                                 const StoreOptions& options) {
-  const ModelConfig config = read_model_config(directory);
+  return load_model(backend, directory, read_model_config(directory), OutputLayer::in_file,
+                    options);
+}
+
+std::unique_ptr<Gpt> load_model(Backend& backend, const fs::path& directory,
+                                const ModelConfig& config, OutputLayer output,
+                                const StoreOptions& options) {
   const TensorSource source = open_folder_weights(directory);
   {
     MemoryByPurpose usage;
     const std::unique_ptr<Backend> plan = make_plan_backend(backend, usage);
     const Gpt outline(*plan, config, {});
-    ModelTensors(source, outline.parameters(), Naming::hugging_face);
+    ModelTensors(source, outline.parameters(), Naming::hugging_face, output);
   }
   auto model = std::make_unique<Gpt>(backend, config, options);
   if (options.training) model->parameters().initialize(0);  // moments and gradients become zero
   copy_to_store(model->parameters(),
-                ModelTensors(source, model->parameters(), Naming::hugging_face));
+                ModelTensors(source, model->parameters(), Naming::hugging_face, output));
   return model;
 }
 

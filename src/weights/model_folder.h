@@ -40,6 +40,8 @@ void write_tokenizer_files(const fs::path& directory, const ModelConfig& config,
 ModelConfig read_model_config(const fs::path& directory);
 // Throws Error{input} if the config is of a classifier, which has no words to say.
 void require_language_model(const ModelConfig& config, const std::string& where);
+// Throws Error{input} if it is not of a classifier.
+void require_classifier(const ModelConfig& config, const std::string& where);
 // The tensors of model.safetensors or, where there is none, of the shards that
 // model.safetensors.index.json tells. Throws Error{input}.
 TensorSource open_folder_weights(const fs::path& directory);
@@ -53,8 +55,17 @@ void read_model_weights(const fs::path& directory, Gpt& model,
 std::unique_ptr<Gpt> load_model(Backend& backend, const fs::path& directory,
                                 const StoreOptions& options = {});
 
+// The same of a config like that of the folder, but with adapters, whose values stay undefined, or
+// of a classifier made of a language model, whose output layer does (OutputLayer::new_one).
+std::unique_ptr<Gpt> load_model(Backend& backend, const fs::path& directory,
+                                const ModelConfig& config, OutputLayer output,
+                                const StoreOptions& options = {});
+
 // Whether a folder has config.json and weights, whole or in shards.
 bool has_weights(const fs::path& directory);
+
+// The values of a model in memory, which must outlive this, one parameter after the other.
+ReadParameter reader_of(const Gpt& model);
 
 // A folder with a tokenizer in it, or nothing.
 std::unique_ptr<Tokenizer> read_model_tokenizer(const fs::path& directory);

@@ -35,7 +35,8 @@ SmallRun::SmallRun(const TrainOptions& options, Objective* objective)
   const auto seed = static_cast<uint64_t>(options_.seed);
   samples_ = std::make_unique<SampleSource>(std::vector<MixturePart>{{"text", &dataset_, 1}},
                                             options_.length, seed);
-  validation_ = {{"text", 1, EvaluationSource(dataset_.val, options_.length)}};
+  validation_ = {window_validation("text", 1, EvaluationSource(dataset_.val, options_.length),
+                                   options_.eval_batches)};
   folder_ = std::make_unique<RunFolder>(directory_ / "run");
   folder_->open();
   NextToken plain;
@@ -63,7 +64,9 @@ TrainState SmallRun::resume() {
 }
 
 TrainSummary SmallRun::train(const TrainState& state) {
-  const TrainerParts parts{options_, *workspace_, *samples_, validation_, nullptr, *folder_, {}};
+  WindowData data(*samples_, {options_.batch, options_.samples_per_step()});
+  const CheckpointForm form;
+  const TrainerParts parts{options_, *workspace_, data, validation_, form, *folder_, {}};
   Trainer trainer(parts, state, resumed_);
   try {
     const TrainSummary summary = trainer.run();

@@ -1,0 +1,111 @@
+#include "weights/adapted_model.h"
+
+#include <fmt/format.h>
+
+#include <optional>
+
+#include "base/downloads.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "model/lora.h"
+#include "weights/adapter_folder.h"
+#include "weights/model_folder.h"
+
+namespace llm {
+namespace {
+
+fs::path resolve_base(const std::string& base) {
+  if (fs::is_directory(base) && is_adapter_folder(base) && !has_weights(base)) {
+    fail_input(base, "holds adapters, and the base of adapters is a whole model",
+               "`llm export --merge` makes one of them");
+  }
+  return resolve_model_folder(base);
+}
+
+// The base that the adapters' own config tells.
+fs::path find_base(const fs::path& adapters) {
+  const std::string where = (adapters / kAdapterConfigFile).string();
+  const std::string base = read_adapter_config(adapters).base;
+  if (base.empty()) {
+    fail_input(where, "does not say which model the adapters are for", "name it with --base MODEL");
+  }
+  const fs::path beside = adapters / base;
+  if (fs::is_directory(beside)) return resolve_base(beside.lexically_normal().string());
+  const bool here = fs::exists(base);
+  const auto downloaded = downloaded_model_folder(base);
+  if (here || (downloaded && fs::exists(*downloaded))) return resolve_base(base);
+  const bool name = is_model_name(base);
+  fail_input(where, fmt::format("the model that the adapters are for, \"{}\", is not there", base),
+             name ? fmt::format("`llm download {}` brings one of that name; --base MODEL names "
+                                "another place of it",
+                                base)
+                  : "say with --base MODEL where it is");
+}
+
+// The newest checkpoint of a run that trains adapters and has none of its own yet.
+std::optional<fs::path> newest_adapters(const fs::path& run) {
+  std::optional<fs::path> newest;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(run / "checkpoints", error)) {
+    const fs::path& path = entry.path();
+    if (!path.filename().string().starts_with("step_") || !is_adapter_folder(path)) continue;
+    if (!newest || path.filename() > newest->filename()) newest = path;  // step_00000100
+  }
+  return newest;
+}
+
+OutputLayer output_of(const ModelConfig& base, const ModelConfig& whole) {
+  return whole.is_classifier() && !base.is_classifier() ? OutputLayer::new_one
+                                                        : OutputLayer::in_file;
+}
+
+}  // namespace
+
+ModelLocation locate_model(const std::string& model, const std::string& base) {
+  fs::path folder = model;
+  if (fs::is_directory(folder) && !is_adapter_folder(folder) && !has_weights(folder)) {
+    if (const auto checkpoint = newest_adapters(folder)) {
+      log_warning(
+          fmt::format("{} has no adapters of its own yet; using {}", model, checkpoint->string()));
+      folder = *checkpoint;
+    }
+  }
+  if (!fs::is_directory(folder) || !is_adapter_folder(folder)) {
+    if (!base.empty()) {
+      fail_usage("--base", fmt::format("is of adapters, and {} has none", model), "leave it out");
+    }
+    return {resolve_model_folder(model), {}};
+  }
+  if (has_weights(folder)) {
+    fail_input(model, "has the weights of a whole model and adapters, too; which are meant?",
+               "give each a folder of its own");
+  }
+  return {base.empty() ? find_base(folder) : resolve_base(base), folder};
+}
+
+ModelConfig read_config(const ModelLocation& location) {
+  const ModelConfig base = read_model_config(location.folder);
+  return location.adapted() ? read_adapted_config(location.adapters, base) : base;
+}
+
+std::unique_ptr<Gpt> load_model(Backend& backend, const ModelLocation& location,
+                                const StoreOptions& options) {
+  if (!location.adapted()) return load_model(backend, location.folder, options);
+  const ModelConfig base = read_model_config(location.folder);
+  const ModelConfig config = read_adapted_config(location.adapters, base);
+  auto model = load_model(backend, location.folder, config, output_of(base, config), options);
+  read_adapter_weights(location.adapters, *model);
+  return model;
+}
+
+std::unique_ptr<Gpt> load_merged_model(Backend& backend, const ModelLocation& location) {
+  auto model = load_model(backend, location);
+  if (!location.adapted()) return model;
+  ModelConfig config = model->config();
+  config.lora = {};
+  auto merged = std::make_unique<Gpt>(backend, config, StoreOptions{});
+  merge_adapters(*model, *merged);
+  return merged;
+}
+
+}  // namespace llm
