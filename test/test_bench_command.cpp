@@ -51,6 +51,18 @@ TEST(BenchCommand, TrainSaysWhatItIsAt) {
   EXPECT_NE(result.out.find("ms per step"), std::string::npos) << result.out;
 }
 
+TEST(BenchCommand, TrainsAdaptersAlone) {
+  const ProcessResult result =
+      run_llm({"bench", "train", "--device", "cpu", "--batch", "1", "--length", "8", "--steps", "1",
+               "--lora-rank", "16", "--json"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.out.find("adapters of rank 16: 2,654,208 trained parameters"), std::string::npos)
+      << result.out;
+  const Json json = parse_json(result.out.substr(result.out.rfind("\n{") + 1), "output");
+  EXPECT_EQ(json.at("trained_parameters"), 2654208);
+  EXPECT_FALSE(json.contains("flops"));
+}
+
 TEST(BenchCommand, Help) {
   const ProcessResult result = run_llm({"bench", "ops", "--help"});
   EXPECT_EQ(result.exit_code, 0);

@@ -14,6 +14,7 @@
 #include "cli/device.h"
 #include "cli/output.h"
 #include "cli/step_breakdown.h"
+#include "train/finetune_options.h"
 #include "train/pretrain.h"
 #include "train/workspace.h"
 
@@ -22,7 +23,8 @@ namespace {
 
 struct Arguments {
   std::string model = "gpt2", device = "auto", dtype, attention = "auto";
-  int64_t batch = 0, length = 0, total_batch_tokens = 0, steps = 20, warmup = 3;
+  int64_t batch = 0, length = 0, total_batch_tokens = 0, steps = 20, warmup = 3, lora_rank = 0;
+  std::string lora_targets = "all";
   double memory_limit = 0;
   bool recompute = false, retune = false, json = false;
 };
@@ -42,7 +44,23 @@ TrainOptions options_of(const Arguments& arguments, const Backend& backend) {
       arguments.total_batch_tokens > 0 ? arguments.total_batch_tokens : micro;
   options.steps = arguments.steps + arguments.warmup;
   validate(options, 1);
+  if (arguments.lora_rank > 0) {
+    FinetuneOptions finetuning;
+    finetuning.task = FinetuneTask::instruct;
+    finetuning.trained = TrainedPart::lora;
+    finetuning.lora.rank = arguments.lora_rank;
+    finetuning.lora.alpha = static_cast<float>(arguments.lora_rank);
+    set_lora_targets(finetuning.lora, arguments.lora_targets, /*classifier=*/false);
+    validate(finetuning, options.model);
+    options.model.lora = finetuning.lora;
+  }
   return options;
+}
+
+// With adapters these alone are trained.
+Workload workload_of(const TrainOptions& options) {
+  if (options.model.lora.rank == 0) return {};
+  return {.trainable = [](const Parameter& parameter) { return parameter.adapter; }};
 }
 
 // Token ids as frequent as in text (Zipf's law): a constant id would run faster than text does.
@@ -81,12 +99,13 @@ class Bench {
   Bench(const TrainOptions& options, Backend& backend)
       : options_(options), backend_(backend), comm_(make_single_comm()) {
     progress_.show("making the model and the batches");
-    const MemoryPlan plan = plan_memory(backend, objective_, options);
+    const Workload workload = workload_of(options);
+    const MemoryPlan plan = plan_memory(backend, objective_, options, workload);
     planned_bytes_ = plan.total();
-    require_memory(plan, backend, objective_, options);
+    require_memory(plan, backend, objective_, options, workload);
     backend.reserve_scratch(plan.scratch());
-    workspace_ =
-        std::make_unique<Workspace>(backend, *comm_, objective_, options, plan.activations());
+    workspace_ = std::make_unique<Workspace>(backend, *comm_, objective_, options,
+                                             plan.activations(), workload);
     ParameterStore& store = workspace_->model.parameters();
     store.initialize(static_cast<uint64_t>(options.seed));
     store.set_weight_decay(static_cast<float>(options.weight_decay));
@@ -130,6 +149,7 @@ class Bench {
   void end_progress() { progress_.finish(); }
   const StepResult& last() const { return last_; }
   int64_t planned_bytes() const { return planned_bytes_; }
+  int64_t trained_parameters() const { return workspace_->model.parameters().trainable_count(); }
 
  private:
   const TrainOptions& options_;
@@ -157,21 +177,29 @@ void bench_train(const Arguments& arguments) {
   const double seconds = bench.run("step", arguments.steps);
   bench.end_progress();
   const double rate = static_cast<double>(options.total_batch_tokens) / seconds;
-  const double flops = rate * training_flop_per_token(options.model, options.length);
+  const bool adapters = options.model.lora.rank > 0;
   fmt::print("{} {}: {} parameters, {}, {} x {} tokens per micro-batch, {} per step{}\n",
              backend->name(), arguments.model, with_commas(parameter_count(options.model)),
              options.dtype, options.batch, options.length, with_commas(options.total_batch_tokens),
              options.recompute ? ", recompute" : "");
-  fmt::print("{:.2f} ms per step, {} tokens/s, {:.1f} TFLOP/s over {} steps; loss {:.4f}\n",
-             seconds * 1e3, with_commas(std::llround(rate)), flops / 1e12, arguments.steps,
+  if (adapters) {
+    fmt::print("adapters of rank {}: {} trained parameters\n", options.model.lora.rank,
+               with_commas(bench.trained_parameters()));
+  }
+  // The arithmetic of a step is known where everything is trained.
+  const double flops = adapters ? 0 : rate * training_flop_per_token(options.model, options.length);
+  fmt::print("{:.2f} ms per step, {} tokens/s{} over {} steps; loss {:.4f}\n", seconds * 1e3,
+             with_commas(std::llround(rate)),
+             adapters ? "" : fmt::format(", {:.1f} TFLOP/s", flops / 1e12), arguments.steps,
              bench.last().loss);
   fmt::print("{} of device memory planned\n", format_bytes(bench.planned_bytes()));
   Json result{{"device", backend->name()},
               {"model", arguments.model},
               {"seconds_per_step", seconds},
               {"tokens_per_second", rate},
-              {"flops", flops},
+              {"trained_parameters", bench.trained_parameters()},
               {"planned_memory_bytes", bench.planned_bytes()}};
+  if (!adapters) result["flops"] = flops;
   const std::vector<OpTime> times = bench.profile();
   bench.end_progress();
   if (!times.empty()) {
@@ -194,6 +222,9 @@ void add_bench_train_command(CLI::App& bench) {
   command->add_option("--total-batch-tokens", a->total_batch_tokens,
                       "tokens per step [one micro-batch]");
   command->add_option("--steps", a->steps, "steps that are timed [20]");
+  command->add_option("--lora-rank", a->lora_rank,
+                      "train adapters of this rank, nothing else [0: everything is trained]");
+  command->add_option("--lora-targets", a->lora_targets, "their layers, as in finetune [all]");
   command->add_option("--attention", a->attention, "GPU: own, cudnn or auto [auto]")
       ->check(CLI::IsMember({"own", "cudnn", "auto"}));
   command->add_flag("--recompute", a->recompute, "compute activations again, to save memory");
