@@ -83,13 +83,13 @@ class CudaBackend final : public MemoryBoundOps {
   void linear_backward(Tensor dx, Tensor dweight, Tensor dbias, Tensor dy, Tensor x,
                        const Weight& weight, bool accumulate) override {
     const char* op = "linear_backward";
-    const Shape shape = check_linear(op, dy, x, weight);
+    const Shape shape = check_linear_backward(op, dweight, dy, x, weight);
     check_optional_size(op, "dx", dx, shape.rows * shape.in);
-    check_alike(op, {x, dy, dx});
+    check_alike(op, {dy, dx});
     if (dx) {
       run("linear_backward dx", dy, [&] {
-        products_.backward_input(dx.data, nullptr, dy.data, weight.data.data, nullptr, precision(x),
-                                 shape.rows, shape.in, shape.out, accumulate,
+        products_.backward_input(dx.data, nullptr, dy.data, weight.data.data, nullptr,
+                                 precision(dy), shape.rows, shape.in, shape.out, accumulate,
                                  linear_scratch(shape));
       });
     }
@@ -98,16 +98,16 @@ class CudaBackend final : public MemoryBoundOps {
   void linear_backward_gelu(Tensor dpre, Tensor dweight, Tensor dbias, Tensor dpre_bias, Tensor dy,
                             Tensor x, Tensor pre, const Weight& weight) override {
     const char* op = "linear_backward_gelu";
-    const Shape shape = check_linear(op, dy, x, weight);
+    const Shape shape = check_linear_backward(op, dweight, dy, x, weight);
     check_matrix(op, "dpre", dpre, shape.rows, shape.in);
     check_matrix(op, "pre", pre, shape.rows, shape.in);
     check_optional(op, "dpre_bias", dpre_bias, DType::f32, shape.in);
-    check_alike(op, {x, dy, dpre, pre});
+    check_alike(op, {dy, dpre, pre});
     // First the weight: dpre may take the place of x.
     backward_weight(op, shape, dweight, dbias, dy, x);
     run("linear_backward_gelu dpre", dy, [&] {
       products_.backward_input(dpre.data, f32_or_null(dpre_bias), dy.data, weight.data.data,
-                               pre.data, precision(x), shape.rows, shape.in, shape.out,
+                               pre.data, precision(dy), shape.rows, shape.in, shape.out,
                                /*accumulate=*/false, linear_scratch(shape));
     });
   }
@@ -174,6 +174,17 @@ class CudaBackend final : public MemoryBoundOps {
     check_matrix(op, "y", y, shape.rows, shape.out);
     check_matrix(op, "weight", weight.data, shape.out, shape.in);
     check_alike(op, {x, y, weight.data});
+    return shape;
+  }
+  // x is needed for the gradient of the weight only.
+  static Shape check_linear_backward(const char* op, const Tensor& dweight, const Tensor& dy,
+                                     const Tensor& x, const Weight& weight) {
+    if (dweight) return check_linear(op, dy, x, weight);
+    LLM_ASSERT(!weight.scale, "{}: scaled weights have no CUDA twin yet", op);
+    const Shape shape{dy.rows(), weight.data.columns(), dy.columns()};
+    check_matrix(op, "dy", dy, shape.rows, shape.out);
+    check_matrix(op, "weight", weight.data, shape.out, shape.in);
+    check_alike(op, {dy, weight.data});
     return shape;
   }
 

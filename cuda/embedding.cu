@@ -1,8 +1,11 @@
 // Token and position embeddings, forward and backward.
 //
-// Forward: a warp per row of y; its lanes take packets of 16 bytes (or elements, where rows do not
-// begin at multiples of 16 bytes) of the row. Rounding: the sum is f32 and rounded once.
-// Bytes: y is written once; the table rows are read, repeated ones mostly from the L2 cache.
+// Forward: a thread takes a packet of 16 bytes (or an element, where rows do not begin at multiples
+// of 16 bytes) of kSharing rows at the same place of their sequences, which share the position's
+// packet. The channels are cut into slices, and the blocks of a slice come before those of the
+// next: a slice of the table stays in the L2 cache while its rows are asked for in any order.
+// Rounding: the sum is f32 and rounded once. Bytes: y is written once; the table rows are read,
+// repeated ones mostly from the L2 cache.
 //
 // Backward: dtable[index] += the sum of the rows dy that have this index, without atomics and in an
 // order that depends on the indices alone.
@@ -37,30 +40,49 @@ constexpr int kAhead = 8;  // loads in flight
 
 // --- Forward
 
+constexpr int kForwardThreads = 128;
+constexpr int kSliceLanes = 32;  // packets of a row in a slice of the channels, about
+constexpr int kSharing = 2;      // rows of a thread, all at the same place
+
+// Block: (packets of a slice, places). Grid: (places and groups of batches, slices).
 template <typename T, int kWidth>
-__global__ void __launch_bounds__(kThreads)
-    embedding_forward_kernel(T* __restrict__ y, const int32_t* tokens, const int32_t* positions,
+__global__ void __launch_bounds__(kForwardThreads)
+    embedding_forward_kernel(T* __restrict__ y, const int32_t* __restrict__ tokens,
+                             const int32_t* __restrict__ positions,
                              const T* __restrict__ token_table,
-                             const T* __restrict__ position_table, int64_t rows, int64_t length,
-                             int64_t channels) {
-  const int64_t row = int64_t{blockIdx.x} * kWarps + threadIdx.x / kWarp;
-  if (row >= rows) return;
-  const int64_t at = positions ? positions[row] : row % length;
-  const T* token_row = token_table + tokens[row] * channels;
-  const T* position_row = position_table ? position_table + at * channels : nullptr;
-  const int first = threadIdx.x % kWarp * kWidth;
-#pragma unroll 4
-  for (int64_t c = first; c < channels; c += kWarp * kWidth) {
-    const Packet<T, kWidth> token = load_packet<kWidth>(token_row + c);
-    if (!position_row) {
-      store_packet(y + row * channels + c, token);
-      continue;
-    }
-    const Packet<T, kWidth> position = load_packet<kWidth>(position_row + c);
-    float sum[kWidth];
+                             const T* __restrict__ position_table, int64_t batches, int64_t length,
+                             int64_t channels, unsigned place_blocks) {
+  const int64_t place = int64_t{blockIdx.x % place_blocks} * blockDim.y + threadIdx.y;
+  const int64_t first = int64_t{blockIdx.x / place_blocks} * kSharing;
+  const int64_t c = (int64_t{blockIdx.y} * blockDim.x + threadIdx.x) * kWidth;
+  if (place >= length || c >= channels) return;
+  const int64_t count = min(batches - first, int64_t{kSharing});
+  int32_t ids[kSharing], at[kSharing];
 #pragma unroll
-    for (int i = 0; i < kWidth; ++i) sum[i] = token[i] + position[i];
-    store_packet(y + row * channels + c, pack<T>(sum));
+  for (int i = 0; i < kSharing; ++i) {
+    const int64_t row = (first + (i < count ? i : 0)) * length + place;
+    ids[i] = tokens[row];
+    at[i] = positions ? positions[row] : static_cast<int32_t>(place);
+  }
+  Packet<T, kWidth> parts[kSharing];
+#pragma unroll
+  for (int i = 0; i < kSharing; ++i) {
+    parts[i] = load_packet<kWidth>(token_table + ids[i] * channels + c);
+  }
+  Packet<T, kWidth> position = {};
+  if (position_table) position = load_packet<kWidth>(position_table + at[0] * channels + c);
+#pragma unroll
+  for (int i = 0; i < kSharing; ++i) {
+    if (i >= count) break;
+    if (position_table) {
+      if (at[i] != at[0]) position = load_packet<kWidth>(position_table + at[i] * channels + c);
+      at[0] = at[i];
+      float sum[kWidth];
+#pragma unroll
+      for (int k = 0; k < kWidth; ++k) sum[k] = parts[i][k] + position[k];
+      parts[i] = pack<T>(sum);
+    }
+    store_packet_once(y + ((first + i) * length + place) * channels + c, parts[i]);
   }
 }
 
@@ -305,12 +327,20 @@ void embedding_forward(void* y, const int32_t* tokens, const int32_t* positions,
                        const void* token_table, const void* position_table, Element element,
                        int64_t rows, int64_t length, int64_t channels, cudaStream_t stream) {
   if (rows <= 0 || channels <= 0) return;
-  const unsigned blocks = static_cast<unsigned>(ceil_div(rows, kWarps));
+  const int64_t batches = rows / length;
   with_packets(element, channels, [&](auto type, auto width) {
     using T = decltype(type);
-    embedding_forward_kernel<T, decltype(width)::value><<<blocks, kThreads, 0, stream>>>(
-        static_cast<T*>(y), tokens, positions, static_cast<const T*>(token_table),
-        static_cast<const T*>(position_table), rows, length, channels);
+    constexpr int kWidth = decltype(width)::value;
+    const int64_t packets = channels / kWidth;
+    const int64_t slices = std::max<int64_t>(1, (packets + kSliceLanes / 2) / kSliceLanes);
+    const auto lanes = static_cast<unsigned>(ceil_div(packets, slices));
+    const unsigned places = std::max(1u, kForwardThreads / lanes);
+    const auto place_blocks = static_cast<unsigned>(ceil_div(length, int64_t{places}));
+    const auto blocks = static_cast<unsigned>(place_blocks * ceil_div(batches, kSharing));
+    embedding_forward_kernel<T, kWidth>
+        <<<dim3(blocks, static_cast<unsigned>(slices)), dim3(lanes, places), 0, stream>>>(
+            static_cast<T*>(y), tokens, positions, static_cast<const T*>(token_table),
+            static_cast<const T*>(position_table), batches, length, channels, place_blocks);
   });
 }
 

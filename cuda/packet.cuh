@@ -57,6 +57,16 @@ __device__ __forceinline__ void store_packet(T* to, const Packet<T, kWidth>& pac
   *reinterpret_cast<Packet<T, kWidth>*>(to) = packet;
 }
 
+// The same, of what is not read again before the caches have forgotten it: it leaves them first.
+template <int kWidth, typename T>
+__device__ __forceinline__ void store_packet_once(T* to, const Packet<T, kWidth>& packet) {
+  if constexpr (Packet<T, kWidth>::kBytes == 16) {
+    __stcs(reinterpret_cast<uint4*>(to), *reinterpret_cast<const uint4*>(&packet));
+  } else {
+    store_packet(to, packet);
+  }
+}
+
 // Each value rounded once, to nearest even.
 template <typename T, int kWidth>
 __device__ __forceinline__ Packet<T, kWidth> pack(const float (&values)[kWidth]) {

@@ -80,7 +80,8 @@ OpCase linear_backward_case(DType dtype, const LinearShape& s, const Gradients& 
   if (wanted.accumulate) each.tolerance.bf16 = bf16_elsewhere_bounds(s.rows * s.in);
   each.prepare = [=](OpTensors& tensors) {
     const Tensor dy = tensors.random("dy", dtype, {s.rows, s.out});
-    const Tensor x = tensors.random("x", dtype, {s.rows, s.in});
+    const Tensor x =
+        wanted.dweight ? tensors.random("x", dtype, {s.rows, s.in}) : Tensor();  // else not read
     const Weight weight = weight_of(tensors, dtype, s);
     const Tensor dx = !wanted.dx ? Tensor()
                       : wanted.accumulate
@@ -98,25 +99,29 @@ OpCase linear_backward_case(DType dtype, const LinearShape& s, const Gradients& 
   return each;
 }
 
-OpCase linear_backward_gelu_case(DType dtype, const LinearShape& s, bool biases) {
+// frozen: no gradient but that of what the layer reads.
+OpCase linear_backward_gelu_case(DType dtype, const LinearShape& s, bool biases,
+                                 bool frozen = false) {
   OpCase each{"linear_backward_gelu",
               dtype,
-              linear_text(s, biases ? "" : ", no biases"),
+              linear_text(s, frozen   ? ", dpre only"
+                             : biases ? ""
+                                      : ", no biases"),
               {},
               tolerance_of(dtype)};
-  each.flops = 2 * s.products();
+  each.flops = (frozen ? 1 : 2) * s.products();
   // The column sums are of rounded numbers in one backend and of f32 numbers in another.
   if (dtype == DType::bf16) each.tolerance.f32 = kBf16Bounds;
   each.prepare = [=](OpTensors& tensors) {
     const Tensor dy = tensors.random("dy", dtype, {s.rows, s.out});
     const Tensor pre = tensors.random("pre", dtype, {s.rows, s.in});
-    const Tensor x = tensors.random("x", dtype, {s.rows, s.in});
+    const Tensor x = frozen ? Tensor() : tensors.random("x", dtype, {s.rows, s.in});
     const Weight weight = weight_of(tensors, dtype, s);
     const Tensor dpre = tensors.output("dpre", dtype, {s.rows, s.in});
     const auto gradient = [&](const char* name, const Shape& shape, bool given) {
       return given ? tensors.changed(tensors.random(name, DType::f32, shape)) : Tensor();
     };
-    const Tensor dweight = gradient("dweight", {s.out, s.in}, true);
+    const Tensor dweight = gradient("dweight", {s.out, s.in}, !frozen);
     const Tensor dbias = gradient("dbias", {s.out}, biases);
     const Tensor dpre_bias = gradient("dpre_bias", {s.in}, biases);
     return [=, &backend = tensors.backend()] {
@@ -155,6 +160,7 @@ void add_cases(OpCases& cases, DType dtype, const LinearShape& shape, bool large
     cases.push_back(linear_gelu_forward_case(dtype, shape, bias, bias));
     cases.push_back(linear_backward_gelu_case(dtype, shape, bias));
   }
+  if (!large) cases.push_back(linear_backward_gelu_case(dtype, shape, false, /*frozen=*/true));
   for (const Gradients& wanted : {kAll, kAccumulated, kWithoutBias, kOnlyInput, kOnlyParameters}) {
     // Of large shapes what a training step asks for.
     if (large && (!wanted.dweight || !wanted.dx)) continue;
