@@ -85,7 +85,7 @@ TEST_F(AdaptedModel, TheBaseIsWhereTheFolderOrTheUserSays) {
   change_config("adapters", "base_model_name_or_path", nullptr);
   refuses("does not say which model", path("adapters"));
   refuses("a whole model", path("adapters"), path("classifier_lora"));
-  fs::copy(directory_ / "moved", directory_ / "adapters", fs::copy_options::overwrite_existing);
+  fs::copy(directory_ / "moved", directory_ / "adapters", fs::copy_options::recursive);
   refuses("which are meant?", path("adapters"));
   test::expect_error(ErrorKind::usage, "--base",
                      [&] { locate_model(path("moved"), path("moved")); });

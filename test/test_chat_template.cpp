@@ -3,6 +3,7 @@
 #include <fstream>
 
 #include "base/error.h"
+#include "support/expect_error.h"
 #include "support/temporary_directory.h"
 #include "support/text_samples.h"
 #include "text/bpe_tokenizer.h"
