@@ -92,14 +92,14 @@ def check(binary, folder, texts, work, tokenizer):
         writer.writerow(["text", "label"])
         for text, row in zip(texts, expected):
             writer.writerow([text, names[row.index(max(row))]])
-    lines = llm(binary, "classify", folder, *own, "--file", table, "--json", "--batch", 7)
+    lines = llm(binary, "classify", folder, *own, "--dtype", "f32", "--file", table, "--json", "--batch", 7)
     worst = {"file": difference(lines[:-1], expected, names)}
     if json.loads(lines[-1])["accuracy"] < 1 and worst["file"] < 1e-6:
         worst["file"] = float("inf")
     worst["stdin"] = difference(
-        llm(binary, "classify", folder, *own, "--json", text="\n".join(texts) + "\n"), expected, names)
+        llm(binary, "classify", folder, *own, "--dtype", "f32", "--json", text="\n".join(texts) + "\n"), expected, names)
     worst["text"] = difference(
-        llm(binary, "classify", folder, texts[0], *own, "--json"), expected[:1], names)
+        llm(binary, "classify", folder, texts[0], *own, "--dtype", "f32", "--json"), expected[:1], names)
     exported = work / "exported"
     llm(binary, "export", folder, *own, "-o", exported)
     again = GPT2ForSequenceClassification.from_pretrained(exported).eval()

@@ -100,12 +100,13 @@ def difference(binary, folder, expected, classifier, *more):
     worst = 0.0
     for prompt, row in zip(PROMPTS, expected, strict=True):
         if classifier:
-            line = llm(binary, "classify", folder, prompt, "--tokenizer", "bytes", "--json", *more)
+            line = llm(binary, "classify", folder, prompt, "--tokenizer", "bytes", "--json", "--dtype",
+                       "f32", *more)
             found = list(json.loads(line)["probabilities"].values())
             worst = max(worst, (torch.tensor(found) - row.exp()).abs().max().item())
             continue
-        out = llm(binary, "generate", folder, "-p", prompt, "-n", 1, "--temperature", 0, "--no-echo",
-                  "--ignore-end-of-text", "--logprobs", 100, "--json", "--tokenizer", "bytes", *more)
+        out = llm(binary, "generate", folder, "-p", prompt, "-n", 1, "--dtype", "f32",
+                  "--temperature", 0, "--no-echo", "--ignore-end-of-text", "--logprobs", 100, "--json", "--tokenizer", "bytes", *more)
         for entry in json.loads(out.splitlines()[-1])["logprobs"][0]["top"]:
             worst = max(worst, abs(entry["logprob"] - row[entry["id"]].item()))
     return worst

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From nothing to a small language model of one's own, in a few minutes on a laptop: makes a corpus
-# of short stories, trains a tokenizer and a GPT on it, and lets it write. Everything lands in demo/,
-# which each call makes anew.
+# of short stories, trains a tokenizer and a GPT on it, lets it write, and makes a spam classifier and
+# an assistant out of it. Everything lands in demo/, which each call makes anew.
 #   scripts/demo.sh               LLM_DEMO_SECONDS=600 trains for longer (default: 210)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -26,7 +26,7 @@ show() {
   "$@"
 }
 
-say "1. A corpus: short stories that nobody wrote before"
+say "1. A corpus: short stories that nobody wrote before, messages and instructions"
 show "$llm" data synth -o demo/corpus
 head -n 1 demo/corpus/stories.jsonl | cut -c 1-300
 
@@ -56,11 +56,23 @@ for prompt in "Once upon a time" "There once was a brave boy" "In a green forest
   echo
 done
 
+say "6. A classifier out of it: spam or not"
+show "$llm" finetune demo/model --task classify --train demo/corpus/messages.tsv --balance \
+  --epochs 2 --lr 5e-4 -o demo/spam
+echo
+show "$llm" classify demo/spam "You have won a free phone! Reply now to claim your prize."
+show "$llm" classify demo/spam "Lily is ill today. Can you bring her the homework?"
+
+say "7. An assistant out of it: answers to instructions it has not seen"
+show "$llm" finetune demo/model --task instruct --train demo/corpus/instructions.json \
+  --mask-prompt --max-length 256 --epochs 2 --lr 1e-3 --answers 3 -o demo/assistant
+
 say "Done in $(((SECONDS - begin) / 60)) min $(((SECONDS - begin) % 60)) s (installing and compiling not counted)"
 cat <<END
 demo/corpus      the stories
 demo/tokenizer   the tokenizer          demo/data   the tokens
 demo/model       the model (a Hugging Face folder) with its log and checkpoints
+demo/spam        the classifier         demo/assistant   the assistant (llm chat demo/assistant)
 demo/loss.svg    the curves of the training
 
 With your own text (.txt or .jsonl files, or folders of them):

@@ -66,7 +66,8 @@ def llm(*words):
 
 def generate(folder, tokens, tokenizer):
     words = ["generate", folder, "-p", "The ", "-n", tokens, "--temperature", 0, "--no-echo",
-             "--ignore-end-of-text", "--logprobs", 1000, "--json", "--device", ARGUMENTS.device]
+             "--ignore-end-of-text", "--logprobs", 1000, "--json", "--dtype", "f32",
+             "--device", ARGUMENTS.device]
     return json.loads(llm(*words, *tokenizer).splitlines()[-1])
 
 
