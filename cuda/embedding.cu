@@ -2,10 +2,9 @@
 //
 // Forward: a thread takes a packet of 16 bytes (or an element, where rows do not begin at multiples
 // of 16 bytes) of kSharing rows at the same place of their sequences, which share the position's
-// packet. The channels are cut into slices, and the blocks of a slice come before those of the
-// next: a slice of the table stays in the L2 cache while its rows are asked for in any order.
-// Rounding: the sum is f32 and rounded once. Bytes: y is written once; the table rows are read,
-// repeated ones mostly from the L2 cache.
+// packet. Wide rows are cut into slices, the blocks of a slice before those of the next. Rounding:
+// the sum is f32 and rounded once. Bytes: y is written once and leaves the L2 cache first; the
+// table rows are read, repeated ones from the cache, which is asked to keep them.
 //
 // Backward: dtable[index] += the sum of the rows dy that have this index, without atomics and in an
 // order that depends on the indices alone.
@@ -40,8 +39,8 @@ constexpr int kAhead = 8;  // loads in flight
 
 // --- Forward
 
-constexpr int kForwardThreads = 128;
-constexpr int kSliceLanes = 32;  // packets of a row in a slice of the channels, about
+constexpr int kForwardThreads = 192;
+constexpr int kSliceLanes = 96;  // packets of a row in a slice of the channels, about
 constexpr int kSharing = 2;      // rows of a thread, all at the same place
 
 // Block: (packets of a slice, places). Grid: (places and groups of batches, slices).
@@ -56,6 +55,7 @@ __global__ void __launch_bounds__(kForwardThreads)
   const int64_t first = int64_t{blockIdx.x / place_blocks} * kSharing;
   const int64_t c = (int64_t{blockIdx.y} * blockDim.x + threadIdx.x) * kWidth;
   if (place >= length || c >= channels) return;
+  const uint64_t keep = keep_policy(), leave = leave_policy();
   const int64_t count = min(batches - first, int64_t{kSharing});
   int32_t ids[kSharing], at[kSharing];
 #pragma unroll
@@ -67,7 +67,7 @@ __global__ void __launch_bounds__(kForwardThreads)
   Packet<T, kWidth> parts[kSharing];
 #pragma unroll
   for (int i = 0; i < kSharing; ++i) {
-    parts[i] = load_packet<kWidth>(token_table + ids[i] * channels + c);
+    parts[i] = load_packet<kWidth>(token_table + ids[i] * channels + c, keep);
   }
   Packet<T, kWidth> position = {};
   if (position_table) position = load_packet<kWidth>(position_table + at[0] * channels + c);
@@ -82,7 +82,7 @@ __global__ void __launch_bounds__(kForwardThreads)
       for (int k = 0; k < kWidth; ++k) sum[k] = parts[i][k] + position[k];
       parts[i] = pack<T>(sum);
     }
-    store_packet_once(y + ((first + i) * length + place) * channels + c, parts[i]);
+    store_packet(y + ((first + i) * length + place) * channels + c, parts[i], leave);
   }
 }
 
@@ -334,7 +334,7 @@ void embedding_forward(void* y, const int32_t* tokens, const int32_t* positions,
     const int64_t packets = channels / kWidth;
     const int64_t slices = std::max<int64_t>(1, (packets + kSliceLanes / 2) / kSliceLanes);
     const auto lanes = static_cast<unsigned>(ceil_div(packets, slices));
-    const unsigned places = std::max(1u, kForwardThreads / lanes);
+    const unsigned places = lanes >= kForwardThreads / 2 ? 1 : kForwardThreads / lanes;
     const auto place_blocks = static_cast<unsigned>(ceil_div(length, int64_t{places}));
     const auto blocks = static_cast<unsigned>(place_blocks * ceil_div(batches, kSharing));
     embedding_forward_kernel<T, kWidth>

@@ -57,11 +57,40 @@ __device__ __forceinline__ void store_packet(T* to, const Packet<T, kWidth>& pac
   *reinterpret_cast<Packet<T, kWidth>*>(to) = packet;
 }
 
-// The same, of what is not read again before the caches have forgotten it: it leaves them first.
+// How long the L2 cache is to keep what a load or store brings: longer than other data, or not as
+// long.
+__device__ __forceinline__ uint64_t keep_policy() {
+  uint64_t policy;
+  asm("createpolicy.fractional.L2::evict_last.b64 %0, 1.0;" : "=l"(policy));
+  return policy;
+}
+__device__ __forceinline__ uint64_t leave_policy() {
+  uint64_t policy;
+  asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+  return policy;
+}
+// Packets of 16 bytes with such a policy, smaller ones without. What is loaded so must not be
+// written by the same kernel.
 template <int kWidth, typename T>
-__device__ __forceinline__ void store_packet_once(T* to, const Packet<T, kWidth>& packet) {
+__device__ __forceinline__ Packet<T, kWidth> load_packet(const T* from, uint64_t policy) {
+  Packet<T, kWidth> packet;
   if constexpr (Packet<T, kWidth>::kBytes == 16) {
-    __stcs(reinterpret_cast<uint4*>(to), *reinterpret_cast<const uint4*>(&packet));
+    asm("ld.global.nc.L2::cache_hint.v4.u32 {%0, %1, %2, %3}, [%4], %5;"
+        : "=r"(packet.words[0]), "=r"(packet.words[1]), "=r"(packet.words[2]), "=r"(packet.words[3])
+        : "l"(from), "l"(policy));
+  } else {
+    packet = load_packet<kWidth>(from);
+  }
+  return packet;
+}
+template <int kWidth, typename T>
+__device__ __forceinline__ void store_packet(T* to, const Packet<T, kWidth>& packet,
+                                             uint64_t policy) {
+  if constexpr (Packet<T, kWidth>::kBytes == 16) {
+    asm volatile("st.global.L2::cache_hint.v4.u32 [%0], {%1, %2, %3, %4}, %5;" ::"l"(to),
+                 "r"(packet.words[0]), "r"(packet.words[1]), "r"(packet.words[2]),
+                 "r"(packet.words[3]), "l"(policy)
+                 : "memory");
   } else {
     store_packet(to, packet);
   }
