@@ -81,17 +81,18 @@ class Gpt(nn.Module):
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
-def measure(model_name, batch, length, rank, steps):
+def measure(model_name, batch, length, rank, steps, mode):
     torch.manual_seed(0)
     torch._dynamo.reset()
     model = Gpt(*SIZES[model_name], rank).cuda()
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=5e-5, weight_decay=0.1, fused=True)
-    compiled = torch.compile(model)
+    compiled = torch.compile(model, mode=mode)
     weights = 1.0 / torch.arange(1, VOCABULARY - 46, dtype=torch.float64)
     ids = torch.multinomial(weights, batch * (length + 1), replacement=True).view(batch, -1).cuda()
 
     def step():
+        torch.compiler.cudagraph_mark_step_begin()
         with torch.autocast("cuda", torch.bfloat16):
             loss = compiled(ids[:, :-1], ids[:, 1:])
         loss.backward()
@@ -105,10 +106,10 @@ def measure(model_name, batch, length, rank, steps):
     torch.cuda.synchronize()
     start = time.perf_counter()
     for _ in range(steps):
-        loss = step()
+        loss = step().detach().clone()  # the next step writes over what a graph returned
     torch.cuda.synchronize()
     seconds = (time.perf_counter() - start) / steps
-    kind = f"LoRA rank {rank}" if rank else "full"
+    kind = (f"LoRA rank {rank}" if rank else "full") + f", mode {mode}"
     count = sum(p.numel() for p in trained)
     print(f"PyTorch {torch.__version__} {model_name} {kind} ({count:,} trained): batch {batch} x "
           f"{length}, {seconds * 1e3:.2f} ms per step, {batch * length / seconds:,.0f} tokens/s, "
@@ -121,12 +122,14 @@ def main():
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--length", type=int, nargs="+", default=[256, 512, 1024])
     parser.add_argument("--lora-rank", type=int, nargs="+", default=[0, 16])
+    parser.add_argument("--mode", default="reduce-overhead", help="of torch.compile: reduce-overhead "
+                        "records CUDA graphs, without which short sequences wait for the processor")
     parser.add_argument("--steps", type=int, default=30)
     arguments = parser.parse_args()
     torch.set_float32_matmul_precision("high")
     for rank in arguments.lora_rank:
         for length in arguments.length:
-            measure(arguments.model, arguments.batch, length, rank, arguments.steps)
+            measure(arguments.model, arguments.batch, length, rank, arguments.steps, arguments.mode)
 
 
 if __name__ == "__main__":
