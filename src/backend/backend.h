@@ -97,6 +97,25 @@ struct AdamWOptions {
   float beta1 = 0.9f, beta2 = 0.95f, epsilon = 1e-8f;
 };
 
+// A GPT-2-like transformer as transformer_decode takes it: pre-norm blocks of attention with as many
+// key/value heads as heads and a GELU MLP, learned positions. All of one type; biases may be empty.
+struct DecodeLayer {
+  Tensor norm1_weight, norm1_bias;            // (C)
+  Tensor qkv_weight, qkv_bias;                // (3 C, C), (3 C)
+  Tensor projection_weight, projection_bias;  // (C, C), (C)
+  Tensor norm2_weight, norm2_bias;            // (C)
+  Tensor up_weight, up_bias;                  // (hidden, C), (hidden)
+  Tensor down_weight, down_bias;              // (C, hidden), (C)
+  Tensor keys, values;                        // (blocks, block size, H, D)
+};
+struct DecodeModel {
+  Tensor token_table, position_table;  // (V, C), (P, C)
+  std::vector<DecodeLayer> layers;
+  Tensor norm_weight, norm_bias;  // (C)
+  Tensor head;                    // (padded vocab, C)
+  float epsilon = 1e-5f;
+};
+
 // How long the calls of an op on one shape took.
 struct OpTime {
   std::string op, shape;
@@ -272,6 +291,19 @@ class Backend {
   // Writes k, v: (B, T, KV, D) strided, to cache positions lengths[b] - T + t of each sequence.
   virtual void cache_append(Tensor key_cache, Tensor value_cache, Tensor k, Tensor v,
                             Tensor block_table, Tensor lengths) = 0;
+
+  // --- Decoding
+
+  // logits[s] of the next token behind tokens[s] at positions[s], whose keys and values are
+  // appended to the caches on the way. Fused.
+  //   logits: (S, padded vocab) f32   tokens, positions: (S) i32   block_table: (S, max blocks) i32
+  //   lengths: (S) i32 = positions + 1
+  // Where decode_sequences(model) > 0, what becomes of a sequence does not depend on the others.
+  virtual void transformer_decode(Tensor logits, Tensor tokens, Tensor positions,
+                                  Tensor block_table, Tensor lengths, const DecodeModel& model);
+  // The most sequences that the device computes at once in transformer_decode. 0: it has nothing
+  // better than the ops that transformer_decode is made of, which then takes memory on every call.
+  virtual int64_t decode_sequences(const DecodeModel& model) const;
 
   // --- Dropout
 
