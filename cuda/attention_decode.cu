@@ -23,7 +23,7 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / kWarp;
-constexpr int kKeys = 4;      // of a group in flight
+constexpr int kKeys = 4;  // of a group in flight
 
 struct Decode {
   Heads out, q;

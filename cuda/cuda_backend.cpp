@@ -35,7 +35,7 @@ class CudaBackend final : public MemoryBoundOps {
   }
   ~CudaBackend() override { save_plan(); }
 
-  int64_t own_memory() const override { 
+  int64_t own_memory() const override {
     return workspace_->bytes() + reduce_scratch_bytes() + decode_.own_memory();
   }
 
@@ -171,6 +171,10 @@ class CudaBackend final : public MemoryBoundOps {
     }
     run("transformer_decode", logits,
         [&] { decode_.run(logits, tokens, positions, block_table, lengths, model); });
+  }
+  void sample_tokens(const SampledSequences& sequences, Tensor logits, int64_t vocab,
+                     const SamplingOptions& options) override {
+    run("sample_tokens", logits, [&] { decode_.sample(sequences, logits, vocab, options); });
   }
 
  private:

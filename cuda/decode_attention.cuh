@@ -13,7 +13,7 @@
 
 namespace llm::cuda {
 
-constexpr int kChunkKeys = 256;  // that are worth a chunk of their own
+constexpr int kChunkKeys = 128;  // that are worth a chunk of their own
 
 #ifdef LLM_HOPPER
 
@@ -46,7 +46,7 @@ struct CachedChannels {
 template <typename T, int kLanes>
 struct CachedKeys {
   static constexpr int kGroups = kDecodeThreads / kLanes;
-  static constexpr int kCount = sizeof(T) == 2 ? 8 : 4;  // of a group
+  static constexpr int kCount = 4;  // of a group, at once
 
   const T *keys, *values;  // at the lane's channels of the head
   const int32_t* blocks;   // of the sequence
@@ -110,8 +110,7 @@ __device__ __forceinline__ void take_qkv(AttentionShared& shared, const Transfor
   const int lane = threadIdx.x % (kDecodeThreads / 4);
   if (part < 3) {
     const int64_t row = int64_t{3} * task.s + part;
-    const uint64_t* from =
-        units + (row * decode.C + int64_t{task.h} * decode.D) / kUnitElements<T>;
+    const uint64_t* from = units + (row * decode.C + int64_t{task.h} * decode.D) / kUnitElements<T>;
     receive<1>(from, lane, kDecodeThreads / 4, loads, flag, [&](int i, uint2 data) {
       float* to = shared.qkv[part] + i * kTaken;
       if constexpr (sizeof(T) == 4) {
@@ -128,8 +127,8 @@ __device__ __forceinline__ void take_qkv(AttentionShared& shared, const Transfor
 template <typename T>
 __device__ __forceinline__ void append_to_cache(const AttentionShared& shared,
                                                 const TransformerDecode& decode,
-                                                const DecodeBlock& block,
-                                                const AttentionTask& task, int position) {
+                                                const DecodeBlock& block, const AttentionTask& task,
+                                                int position) {
   const int D = decode.D, size = decode.block_size;
   const int64_t page = decode.block_table[task.s * decode.max_blocks + position / size];
   const int64_t offset = ((page * size + position % size) * decode.H + task.h) * D;
@@ -178,8 +177,8 @@ __device__ __forceinline__ Partial merge_block(AttentionShared& shared, int warp
 // The other chunks' results, one warp for each or two, and all in the order of the chunks.
 template <int kLanes>
 __device__ __forceinline__ Partial merge_chunks(AttentionShared& shared, Partial own,
-                                                const AttentionTask& task,
-                                                const uint64_t* partials, uint32_t flag) {
+                                                const AttentionTask& task, const uint64_t* partials,
+                                                uint32_t flag) {
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   for (int begin = 1; begin < task.chunks; begin += kDecodeWarps) {
     computing_barrier();  // shared.partials was read
@@ -188,8 +187,7 @@ __device__ __forceinline__ Partial merge_chunks(AttentionShared& shared, Partial
       shared.partials[warp][lane] = take_partial(partials + int64_t{slot} * kPartialUnits, flag);
     }
     __syncwarp();
-    const Partial others =
-        merge_block<kLanes>(shared, min(kDecodeWarps, task.chunks - begin));
+    const Partial others = merge_block<kLanes>(shared, min(kDecodeWarps, task.chunks - begin));
     if (threadIdx.x < kLanes) own.merge(others);
   }
   return own;
@@ -237,13 +235,13 @@ __device__ __forceinline__ void run_task(AttentionShared& shared, const Transfor
     __syncwarp();
   }
   merge_warp<kLanes>(partial);
-  if (threadIdx.x % kWarp < kLanes) shared.partials[threadIdx.x / kWarp][threadIdx.x % kWarp] = partial;
+  if (threadIdx.x % kWarp < kLanes)
+    shared.partials[threadIdx.x / kWarp][threadIdx.x % kWarp] = partial;
   Partial all = merge_block<kLanes>(shared, kDecodeWarps);
   if (task.chunk == 0) {
     all = merge_chunks<kLanes>(shared, all, task, exchange.partials, flag);
     if (threadIdx.x < kLanes && keys.active) {
-      uint64_t* to =
-          exchange.attention + int64_t{task.s} * decode.C / kUnitElements<T>;
+      uint64_t* to = exchange.attention + int64_t{task.s} * decode.C / kUnitElements<T>;
 #pragma unroll
       for (int i = 0; i < kChannels; i += 2) {
         send_pair<T>(to, (task.h * D + channel + i) / 2, all.sum[i] / all.total,

@@ -28,7 +28,7 @@ struct Exchange {
   uint64_t attention[kDecodeSequences * kDecodeChannels];
   uint64_t middle[kDecodeSequences * kDecodeChannels];  // the stream between attention and MLP
   uint64_t hidden[kDecodeSequences * kDecodeHidden];
-  uint64_t stream[kDecodeSequences * kDecodeChannels];  // behind the MLP
+  uint64_t stream[kDecodeSequences * kDecodeChannels];               // behind the MLP
   uint64_t partials[kPartialSlots * kPartialLanes * kPartialUnits];  // (S, H, chunks)
 };
 

@@ -5,6 +5,7 @@
 
 #include "backend/checks.h"
 #include "cuda/memory_bound_ops.h"
+#include "cuda/sampling.h"
 
 namespace llm::cuda {
 namespace {
@@ -13,8 +14,8 @@ constexpr const char* kOp = "transformer_decode";
 
 DecodeShape shape_of(const DecodeModel& model) {
   const DecodeLayer& first = model.layers.front();
-  return {static_cast<int>(model.layers.size()),  static_cast<int>(model.head.dim(1)),
-          static_cast<int>(first.keys.dim(2)),    static_cast<int>(first.keys.dim(3)),
+  return {static_cast<int>(model.layers.size()),    static_cast<int>(model.head.dim(1)),
+          static_cast<int>(first.keys.dim(2)),      static_cast<int>(first.keys.dim(3)),
           static_cast<int>(first.up_weight.dim(0)), static_cast<int>(model.head.dim(0))};
 }
 
@@ -31,10 +32,10 @@ void check_linear(const char* name, const Tensor& weight, const Tensor& bias, in
 void check_layer(const DecodeLayer& layer, const DecodeShape& shape, const Tensor& block_table,
                  const Tensor& lengths) {
   const int64_t C = shape.C;
-  check_alike(kOp, {layer.qkv_weight, layer.qkv_bias, layer.projection_weight,
-                    layer.projection_bias, layer.up_weight, layer.up_bias, layer.down_weight,
-                    layer.down_bias, layer.norm1_weight, layer.norm1_bias, layer.norm2_weight,
-                    layer.norm2_bias, layer.keys, layer.values});
+  check_alike(
+      kOp, {layer.qkv_weight, layer.qkv_bias, layer.projection_weight, layer.projection_bias,
+            layer.up_weight, layer.up_bias, layer.down_weight, layer.down_bias, layer.norm1_weight,
+            layer.norm1_bias, layer.norm2_weight, layer.norm2_bias, layer.keys, layer.values});
   check_linear("qkv", layer.qkv_weight, layer.qkv_bias, 3 * C, C);
   check_linear("projection", layer.projection_weight, layer.projection_bias, C, C);
   check_linear("up", layer.up_weight, layer.up_bias, shape.hidden, C);
@@ -115,6 +116,23 @@ void DecodeOps::run(Tensor logits, Tensor tokens, Tensor positions, Tensor block
     decode.logits = logits.f32() + begin * shape.vocab;
     cuda::transformer_decode(decode, element_of(model.head.dtype), stream_);
   }
+}
+
+void DecodeOps::sample(const SampledSequences& sequences, Tensor logits, int64_t vocab,
+                       const SamplingOptions& options) {
+  check_sampling("sample_tokens", sequences, logits, vocab);
+  SamplingProblem problem{};
+  problem.logits = logits.f32();
+  problem.S = sequences.tokens.size(), problem.vocab = vocab, problem.padded = logits.columns();
+  problem.history = sequences.history.i32(), problem.N = sequences.history.dim(1);
+  problem.lengths = sequences.lengths.i32(), problem.draws = sequences.draws.i32();
+  problem.tokens = sequences.tokens.i32(), problem.positions = sequences.positions.i32();
+  problem.log = sequences.log.i32(), problem.log_rows = sequences.log.dim(0);
+  problem.streams = sequences.streams.i64(), problem.seed = sequences.seed;
+  problem.temperature = options.temperature, problem.top_k = options.top_k;
+  problem.top_p = options.top_p, problem.min_p = options.min_p;
+  problem.repetition_penalty = options.repetition_penalty;
+  cuda::sample_tokens(problem, stream_);
 }
 
 }  // namespace llm::cuda

@@ -1,4 +1,4 @@
-// transformer_decode of the CUDA backend: checks, and what the kernel is given.
+// transformer_decode and sample_tokens of the CUDA backend: checks, and what kernels are given.
 #pragma once
 
 #include <memory>
@@ -19,6 +19,9 @@ class DecodeOps {
   // Any number of sequences, where it takes the model.
   void run(Tensor logits, Tensor tokens, Tensor positions, Tensor block_table, Tensor lengths,
            const DecodeModel& model);
+
+  void sample(const SampledSequences& sequences, Tensor logits, int64_t vocab,
+              const SamplingOptions& options);
 
  private:
   cudaStream_t stream_;

@@ -22,7 +22,10 @@ constexpr int kBatchRows = kBatchTiles * 2 * kTilePairs;
 
 #ifdef LLM_HOPPER
 
-__device__ __forceinline__ void computing_barrier() { named_barrier(1, kDecodeThreads); }
+__device__ __forceinline__ void computing_barrier() {
+  __syncwarp();
+  named_barrier(1, kDecodeThreads);
+}
 
 // The activations of kS sequences in shared memory.
 struct Activations {
@@ -31,8 +34,7 @@ struct Activations {
 };
 
 __device__ __forceinline__ void tensor_product(float (&sum)[4], uint32_t a0, uint32_t a1,
-                                               uint32_t a2, uint32_t a3, uint32_t b0,
-                                               uint32_t b1) {
+                                               uint32_t a2, uint32_t a3, uint32_t b0, uint32_t b1) {
   asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
       "{%8, %9}, {%0, %1, %2, %3};"
       : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
@@ -150,7 +152,8 @@ __device__ __forceinline__ TileSums<T, kS> multiply_tile(Ring& ring, const Share
 // The activations may be overwritten behind this, and `sums` behind a barrier.
 template <typename T, int kS, typename Finish>
 __device__ __forceinline__ void multiply(Ring& ring, const MatrixPlan& matrix, const void* bias,
-                                         const Activations& x, float* sums, int live, Finish&& finish) {
+                                         const Activations& x, float* sums, int live,
+                                         Finish&& finish) {
   const SharePlan& plan = matrix.share(blockIdx.x);
   const int warp = threadIdx.x / kWarp;
   int pair_begin = matrix.shares.begin(blockIdx.x), done = 0;
@@ -164,8 +167,8 @@ __device__ __forceinline__ void multiply(Ring& ring, const MatrixPlan& matrix, c
     int pairs = 0;
     for (int in_batch = 0; in_batch < kBatchTiles && tile < plan.tiles.parts; ++in_batch) {
       const int rows = 2 * plan.tiles.size(tile);
-      multiply_tile<T, kS>(ring, plan, rows, x).store(sums + warp * kS * kBatchRows + 2 * pairs,
-                                                       rows);
+      multiply_tile<T, kS>(ring, plan, rows, x)
+          .store(sums + warp * kS * kBatchRows + 2 * pairs, rows);
       pairs += rows / 2;
       ++tile;
     }
@@ -176,8 +179,8 @@ __device__ __forceinline__ void multiply(Ring& ring, const MatrixPlan& matrix, c
       float2 sum = first ? first_bias : load_pair<T>(bias, pair_begin + pair);
 #pragma unroll
       for (int w = 0; w < kDecodeWarps; ++w) {
-        const float2 part = *reinterpret_cast<const float2*>(
-            sums + (w * kS + s) * kBatchRows + 2 * pair);
+        const float2 part =
+            *reinterpret_cast<const float2*>(sums + (w * kS + s) * kBatchRows + 2 * pair);
         sum.x += part.x;
         sum.y += part.y;
       }

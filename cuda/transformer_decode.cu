@@ -2,10 +2,10 @@
 //
 // With one token per sequence every weight is read once for a few products, so the bound is the
 // time to read the weights. Kernel by kernel that bound is far away: each starts with an empty
-// memory pipeline and ends with a tail. Here one block per multiprocessor stays for the whole token.
-// Each owns a share of the rows of every matrix. One warp streams the share's weights through a
-// ring in shared memory (decode_ring.cuh) and never waits for the other multiprocessors; 8 warps
-// compute (decode_product.cuh). A layer is five phases:
+// memory pipeline and ends with a tail. Here one block per multiprocessor stays for the whole
+// token. Each owns a share of the rows of every matrix. One warp streams the share's weights
+// through a ring in shared memory (decode_ring.cuh) and never waits for the other multiprocessors;
+// 8 warps compute (decode_product.cuh). A layer is five phases:
 //
 //   normalize the stream; rows of q, k, v             -> exchange.qkv
 //   attention, by heads and chunks of keys            -> exchange.attention, the cache
@@ -119,8 +119,8 @@ __device__ __forceinline__ void run_mlp(Worker& w, const DecodeBlock& block, uin
   const TransformerDecode& decode = w.launch.decode;
   const Plans& plans = w.launch.plans;
   const int C = decode.C, hidden = decode.hidden;
-  normalize<T, kS>(w.x, SentRows<kS>{w.exchange.middle, flag, C, {}}, block.norm2, C,
-                   decode.S, decode.epsilon, w.shared.moments);
+  normalize<T, kS>(w.x, SentRows<kS>{w.exchange.middle, flag, C, {}}, block.norm2, C, decode.S,
+                   decode.epsilon, w.shared.moments);
   multiply<T, kS>(w.ring, plans.up, block.up.bias, w.x, w.sums, decode.S,
                   [&](int, int pair, int s, float a, float b) {
                     send_pair<T>(w.exchange.hidden + s * hidden / kUnitElements<T>, pair, gelu(a),
@@ -141,8 +141,8 @@ __device__ void compute(Worker& w) {
   const Plans& plans = w.launch.plans;
   const int C = decode.C, pairs = plans.projection.shares.size(blockIdx.x);
   for (int i = threadIdx.x; i < pairs * kS; i += kDecodeThreads) {
-    w.own[i] =
-        embed_pair<T>(decode, min(i % kS, decode.S - 1), plans.projection.shares.begin(blockIdx.x) + i / kS);
+    w.own[i] = embed_pair<T>(decode, min(i % kS, decode.S - 1),
+                             plans.projection.shares.begin(blockIdx.x) + i / kS);
   }
   const uint32_t base = w.shared.launches * kDecodeLayers;
   uint32_t flag = base;
@@ -152,15 +152,15 @@ __device__ void compute(Worker& w) {
       normalize<T, kS>(w.x, EmbeddedRows<T, kS>{decode}, block.norm1, C, decode.S, decode.epsilon,
                        w.shared.moments);
     } else {
-      normalize<T, kS>(w.x, SentRows<kS>{w.exchange.stream, flag, C, {}}, block.norm1, C,
-                       decode.S, decode.epsilon, w.shared.moments);
+      normalize<T, kS>(w.x, SentRows<kS>{w.exchange.stream, flag, C, {}}, block.norm1, C, decode.S,
+                       decode.epsilon, w.shared.moments);
     }
     flag = base + layer + 1;
     run_attention<T, kS>(w, block, flag);
     run_mlp<T, kS>(w, block, flag);
   }
-  normalize<T, kS>(w.x, SentRows<kS>{w.exchange.stream, flag, C, {}}, decode.norm, C,
-                   decode.S, decode.epsilon, w.shared.moments);
+  normalize<T, kS>(w.x, SentRows<kS>{w.exchange.stream, flag, C, {}}, decode.norm, C, decode.S,
+                   decode.epsilon, w.shared.moments);
   multiply<T, kS>(w.ring, plans.head, nullptr, w.x, w.sums, decode.S,
                   [&](int, int pair, int s, float a, float b) {
                     float* row = decode.logits + int64_t{s} * decode.vocab;
@@ -187,7 +187,8 @@ __global__ void __launch_bounds__(kThreads, 1)
     barrier_init_fence();
     shared.launches = exchange.launches;
   }
-  if (threadIdx.x < launch.decode.S) shared.lengths[threadIdx.x] = launch.decode.lengths[threadIdx.x];
+  if (threadIdx.x < launch.decode.S)
+    shared.lengths[threadIdx.x] = launch.decode.lengths[threadIdx.x];
   __syncthreads();
 
   if (threadIdx.x >= kDecodeThreads) {
@@ -217,8 +218,8 @@ int shared_memory() { return device_attribute(cudaDevAttrMaxSharedMemoryPerBlock
 int processors_for(int C) { return std::min({multiprocessors(), C / 2, kDecodeProcessors}); }
 
 // Bytes of the fixed part; as Shared, which only the device's compiler knows.
-constexpr int kFixedBytes = 2 * 8 * kMostStages + 12 * kDecodeSequences * kDecodeWarps + 4 * kDecodeSequences + 8 +
-                            3 * 4 * kPartialLanes * kChannels +
+constexpr int kFixedBytes = 2 * 8 * kMostStages + 12 * kDecodeSequences * kDecodeWarps +
+                            4 * kDecodeSequences + 8 + 3 * 4 * kPartialLanes * kChannels +
                             kDecodeWarps * kPartialLanes * static_cast<int>(sizeof(Partial));
 #ifdef LLM_HOPPER
 static_assert(sizeof(Shared) <= kFixedBytes);
@@ -283,11 +284,12 @@ int64_t transformer_decode_exchange_bytes() { return static_cast<int64_t>(sizeof
 void transformer_decode(const TransformerDecode& decode, Element element, cudaStream_t stream) {
   const int bytes = bytes_of(element), C = decode.C, processors = processors_for(C);
   const int row = C * bytes, hidden_row = decode.hidden * bytes;
-  Launch launch{decode,
-                {plan_matrix(3 * C, row, processors), plan_matrix(C, row, processors),
-                 plan_matrix(decode.hidden, row, processors), plan_matrix(C, hidden_row, processors),
-                 plan_matrix(decode.vocab, row, processors)},
-                layout_of(C, decode.hidden, bytes, decode.S, processors)};
+  Launch launch{
+      decode,
+      {plan_matrix(3 * C, row, processors), plan_matrix(C, row, processors),
+       plan_matrix(decode.hidden, row, processors), plan_matrix(C, hidden_row, processors),
+       plan_matrix(decode.vocab, row, processors)},
+      layout_of(C, decode.hidden, bytes, decode.S, processors)};
   with_element(element, [&](auto type) {
     using T = decltype(type);
     switch (decode.S) {

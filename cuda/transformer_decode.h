@@ -6,8 +6,8 @@
 
 namespace llm::cuda {
 
-constexpr int kDecodeLayers = 64;     // at most
-constexpr int kDecodeSequences = 8;   // at most
+constexpr int kDecodeLayers = 64;      // at most
+constexpr int kDecodeSequences = 8;    // at most
 constexpr int kDecodeChannels = 2048;  // at most; 4 times as many in the MLP
 constexpr int kDecodeHidden = 4 * kDecodeChannels;
 

@@ -26,7 +26,7 @@ struct Arguments {
   std::string prompt, prompt_file, overflow = "stop";
   GenerateOptions options;
   int64_t num_samples = 1, seed = 42;
-  bool allow_special = false, echo = true, batch_invariant = false, json = false;
+  bool allow_special = false, echo = true, json = false;
 };
 
 std::string read_prompt_file(const std::string& path) {
@@ -215,8 +215,6 @@ void generate(Arguments arguments) {
   const Tokenizer& tokenizer = *opened.tokenizer;
   const Prompt prompt = read_prompt(arguments, tokenizer, opened.config);
   const std::unique_ptr<Gpt> model = load_weights(opened);
-  // On a GPU the number of sequences decides how products are rounded.
-  if (arguments.batch_invariant && !opened.backend->is_host()) options.max_batch = 1;
 
   Engine engine(*model, tokenizer);
   const std::vector<std::vector<TokenId>> prompts(static_cast<size_t>(arguments.num_samples),
@@ -271,7 +269,7 @@ void add_generate_command(CLI::App& app) {
       ->type_name("N")
       ->group("Sampling");
   command
-      ->add_flag("--batch-invariant", arguments->batch_invariant,
+      ->add_flag("--batch-invariant", arguments->options.batch_invariant,
                  "the same text whatever else is generated with it; on the CPU, in f32, always so")
       ->group("Sampling");
   add_ending_options(*command, *arguments);

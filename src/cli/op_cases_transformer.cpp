@@ -30,8 +30,7 @@ struct TransformerShape {
   }
   std::string text() const {
     return fmt::format("S {} L {} H {} D {} MLP {} V {}, {} keys, block {}{}", sequences(), layers,
-                       heads, D, hidden, vocab, longest(), block_size,
-                       biases ? "" : ", no biases");
+                       heads, D, hidden, vocab, longest(), block_size, biases ? "" : ", no biases");
   }
 };
 
@@ -111,8 +110,7 @@ OpCase transformer_case(DType dtype, const TransformerShape& s) {
     for (int64_t i = 0; i < blocks; ++i) table.push_back(static_cast<int32_t>(blocks - 1 - i));
     DecodeModel model;
     model.token_table = model.head = maker.matrix("token table", s.vocab, C, 3);
-    model.position_table =
-        tensors.random("position table", dtype, {s.longest(), C}, 0.5);
+    model.position_table = tensors.random("position table", dtype, {s.longest(), C}, 0.5);
     for (int64_t layer = 0; layer < s.layers; ++layer) {
       model.layers.push_back(make_layer(maker, s, layer));
     }
@@ -157,9 +155,13 @@ OpCases transformer_cases() {
 OpCases transformer_benchmarks(const OpSizes& sizes, DType dtype) {
   // A token as in batch-1 decoding, with four layers: enough that memory is what counts.
   const int64_t D = sizes.channels / sizes.heads;
-  const TransformerShape shape{
-      4,  sizes.heads, D, 4 * sizes.channels, sizes.vocab,
-      64, {static_cast<int32_t>(sizes.length)}};
+  const TransformerShape shape{4,
+                               sizes.heads,
+                               D,
+                               4 * sizes.channels,
+                               (sizes.vocab + 127) / 128 * 128,
+                               64,
+                               {static_cast<int32_t>(sizes.length)}};
   return {transformer_case(dtype, shape)};
 }
 

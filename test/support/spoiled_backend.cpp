@@ -139,6 +139,11 @@ class SpoiledBackend final : public Backend {
       inner_->transformer_decode(logits, tokens, positions, block_table, lengths, model);
     });
   }
+  void sample_tokens(const SampledSequences& sequences, Tensor logits, int64_t vocab,
+                     const SamplingOptions& options) override {
+    run("sample_tokens", {sequences.tokens}, sequences.streams,
+        [&] { inner_->sample_tokens(sequences, logits, vocab, options); });
+  }
   void dropout(Tensor y, Tensor x, const Dropout& options) override {
     run("dropout", {y}, x, [&] { inner_->dropout(y, x, options); });
   }
