@@ -284,15 +284,18 @@ int64_t transformer_decode_exchange_bytes() { return static_cast<int64_t>(sizeof
 void transformer_decode(const TransformerDecode& decode, Element element, cudaStream_t stream) {
   const int bytes = bytes_of(element), C = decode.C, processors = processors_for(C);
   const int row = C * bytes, hidden_row = decode.hidden * bytes;
+  // The kernel's sequences are a power of two, of which the last ones may be idle.
+  int slots = 1;
+  while (slots < decode.S) slots *= 2;
   Launch launch{
       decode,
       {plan_matrix(3 * C, row, processors), plan_matrix(C, row, processors),
        plan_matrix(decode.hidden, row, processors), plan_matrix(C, hidden_row, processors),
        plan_matrix(decode.vocab, row, processors)},
-      layout_of(C, decode.hidden, bytes, decode.S, processors)};
+      layout_of(C, decode.hidden, bytes, slots, processors)};
   with_element(element, [&](auto type) {
     using T = decltype(type);
-    switch (decode.S) {
+    switch (slots) {
       case 1:
         return launch_decode<T, 1>(launch, processors, stream);
       case 2:
