@@ -31,8 +31,7 @@ void run_sample_tokens(const SampledSequences& sequences, const Tensor& logits, 
     const Random random(sequences.seed, static_cast<uint64_t>(sequences.streams.i64()[s]));
     const int32_t id =
         drawn(options, {logits.f32() + s * padded, static_cast<size_t>(vocab)},
-              {history, static_cast<size_t>(length)},
-              random.uniform(static_cast<uint64_t>(draws)));
+              {history, static_cast<size_t>(length)}, random.uniform(static_cast<uint64_t>(draws)));
     sequences.log.i32()[draws % rows * S + s] = id;
     const int64_t at = std::min<int64_t>(length, N - 1);
     history[at] = sequences.tokens.i32()[s] = std::max(id, 0);

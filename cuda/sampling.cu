@@ -105,8 +105,8 @@ struct Kept {
 
 // Calls body(id, logit, kept) for all of the lane's tokens, the warp together.
 template <typename Body>
-__device__ __forceinline__ void each_kept(Shared& shared, const Row& row,
-                                          const Kept& kept, Body&& body) {
+__device__ __forceinline__ void each_kept(Shared& shared, const Row& row, const Kept& kept,
+                                          Body&& body) {
   int equal = 0;
   row.each([&](int, float x) { equal += x != kForbidden && key_of(x) == kept.key; });
   int before = count_before(shared, equal);
@@ -115,15 +115,14 @@ __device__ __forceinline__ void each_kept(Shared& shared, const Row& row,
     const uint32_t key = key_of(x);
     const bool tie = x != kForbidden && key == kept.key;
     const uint32_t ties = __ballot_sync(~0u, tie);
-    const bool in = x != kForbidden &&
-                    (key > kept.key || (tie && before + __popc(ties & below) < kept.ties));
+    const bool in =
+        x != kForbidden && (key > kept.key || (tie && before + __popc(ties & below) < kept.ties));
     before += __popc(ties);
     body(id, x, in);
   });
 }
 
-__device__ Kept keep_top_k(Shared& shared, const Row& row, int64_t k,
-                           uint32_t highest) {
+__device__ Kept keep_top_k(Shared& shared, const Row& row, int64_t k, uint32_t highest) {
   constexpr int kAll = 1 << 30;
   if (k <= 0) return {0, kAll};
   // Every thread's highest: k of them are at least their k-th highest, so k tokens are.
@@ -294,9 +293,8 @@ __device__ int draw(Shared& shared, const SamplingProblem& problem, const float*
   };
   const Kept likely = keep_top_k(shared, row, problem.top_k, highest);
   const Kept kept = keep_top_p(shared, row, likely, problem.top_p, highest, plain);
-  const double uniform =
-      uniform_of(problem.seed, static_cast<uint64_t>(problem.streams[s]),
-                 static_cast<uint64_t>(problem.draws[s]));
+  const double uniform = uniform_of(problem.seed, static_cast<uint64_t>(problem.streams[s]),
+                                    static_cast<uint64_t>(problem.draws[s]));
   return walk(shared, row, kept, uniform, weight);
 }
 

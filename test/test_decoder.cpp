@@ -1,11 +1,10 @@
 // Steps that stay on the device draw what the host would draw from the decoder's logits.
-#include "infer/decoder.h"
-
 #include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "cli/device.h"
 #include "cpu_ref/cpu_backend.h"
+#include "infer/decoder.h"
 #include "infer/device_steps.h"
 #include "support/small_model.h"
 
@@ -40,8 +39,9 @@ std::vector<Ids> through_the_host(Gpt& model, const SamplerOptions& options, int
   for (int64_t n = 0; n < count; ++n) {
     Ids next;
     for (size_t s = 0; s < given.size(); ++s) {
-      next.push_back(Sampler(options, 9, s).draw(decoder.logits(static_cast<int64_t>(s)), texts[s],
-                                                 static_cast<uint64_t>(n)));
+      next.push_back(
+          Sampler(options, 9, s)
+              .draw(decoder.logits(static_cast<int64_t>(s)), texts[s], static_cast<uint64_t>(n)));
       texts[s].push_back(next.back());
       drawn[s].push_back(next.back());
     }
@@ -87,9 +87,7 @@ void expect_the_same(Backend& backend) {
   }
 }
 
-TEST(Decoder, StepsOnTheDeviceDrawWhatTheHostDraws) {
-  expect_the_same(*make_cpu_backend());
-}
+TEST(Decoder, StepsOnTheDeviceDrawWhatTheHostDraws) { expect_the_same(*make_cpu_backend()); }
 
 TEST(Decoder, StepsOnAGpuDrawWhatTheHostDraws) {
   const auto backend = gpu();

@@ -224,9 +224,9 @@ Weighted weigh(const SamplingOptions& options, std::span<const float> logits,
     }
     return weighted;
   }
-  std::vector<Scored> scores = options.top_k > 0
-                                   ? top_scores_of(logits, groups, static_cast<size_t>(options.top_k))
-                                   : finite_scores(logits);
+  std::vector<Scored> scores =
+      options.top_k > 0 ? top_scores_of(logits, groups, static_cast<size_t>(options.top_k))
+                        : finite_scores(logits);
   for (Scored& entry : scores) entry.score = (entry.score - highest) / options.temperature;
   cut(scores, options);
   weighted.candidates.reserve(scores.size());

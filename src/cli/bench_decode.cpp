@@ -32,8 +32,8 @@ std::vector<TokenId> random_tokens(int64_t count, int64_t sequence, int64_t voca
   const Random random(static_cast<uint64_t>(sequence), stream_id("bench decode"));
   std::vector<TokenId> tokens;
   for (int64_t i = 0; i < count; ++i) {
-    tokens.push_back(static_cast<TokenId>(
-        random.below(static_cast<uint64_t>(vocab), static_cast<uint64_t>(i))));
+    tokens.push_back(
+        static_cast<TokenId>(random.below(static_cast<uint64_t>(vocab), static_cast<uint64_t>(i))));
   }
   return tokens;
 }
@@ -78,13 +78,14 @@ double bytes_per_step(const Gpt& model, const Arguments& arguments, int64_t sequ
 double product_seconds(Backend& backend, const ModelConfig& config, DType dtype, int64_t rows) {
   const int64_t C = config.channels;
   double seconds = 0;
-  for (const auto& [out, in] : {std::pair(3 * C, C), {C, C}, {config.hidden, C},
-                                {C, config.hidden}}) {
+  for (const auto& [out, in] :
+       {std::pair(3 * C, C), {C, C}, {config.hidden, C}, {C, config.hidden}}) {
     OpTensors tensors(backend, 1);
     const Tensor x = tensors.random("x", dtype, {rows, in});
     Weight weight;
     weight.data = tensors.random("weight", dtype, {out, in}, 0.02);
-    const Tensor bias = tensors.random("bias", dtype, {out}), y = tensors.output("y", dtype, {rows, out});
+    const Tensor bias = tensors.random("bias", dtype, {out}),
+                 y = tensors.output("y", dtype, {rows, out});
     const auto call = [&] { backend.linear_forward(y, x, weight, bias); };
     backend.set_tuning(true);
     call();
@@ -132,8 +133,7 @@ double prefill_seconds(Gpt& model, int64_t B, int64_t T) {
 Json print_decode(Gpt& model, const Arguments& arguments, int64_t sequences,
                   const Ceilings& ceilings) {
   const double seconds = seconds_per_step(model, arguments, sequences);
-  const double bound =
-      bytes_per_step(model, arguments, sequences) / ceilings.bytes_per_second;
+  const double bound = bytes_per_step(model, arguments, sequences) / ceilings.bytes_per_second;
   const double rate = static_cast<double>(sequences) / seconds;
   fmt::print("decode, {:>3} sequence{}: {} tokens/s, {} a step, {:.0f} % of the bandwidth bound\n",
              sequences, sequences == 1 ? " " : "s", with_commas(std::llround(rate)),
@@ -163,7 +163,9 @@ void bench_decode(Arguments arguments) {
   fmt::print("{} {}: {} parameters, {}, {} tokens behind a prompt of {}; copy {:.2f} TB/s\n",
              backend->name(), arguments.model, with_commas(parameter_count(config)), name,
              arguments.tokens, arguments.prompt, ceilings.bytes_per_second / 1e12);
-  Json result{{"device", backend->name()}, {"model", arguments.model}, {"dtype", name},
+  Json result{{"device", backend->name()},
+              {"model", arguments.model},
+              {"dtype", name},
               {"copy_bytes_per_second", ceilings.bytes_per_second}};
   result["alone"] = print_decode(model, arguments, 1, ceilings);
   result["together"] = print_decode(model, arguments, arguments.sequences, ceilings);
@@ -183,7 +185,8 @@ void bench_decode(Arguments arguments) {
 }  // namespace
 
 void add_bench_decode_command(CLI::App& bench) {
-  auto* command = bench.add_subcommand("decode", "tokens per second of generating and reading text");
+  auto* command =
+      bench.add_subcommand("decode", "tokens per second of generating and reading text");
   auto a = std::make_shared<Arguments>();
   command->add_option("--model", a->model, "a preset, for its shape [gpt2]");
   add_device_option(*command, a->device);
@@ -191,7 +194,8 @@ void add_bench_decode_command(CLI::App& bench) {
       ->check(CLI::IsMember({"f32", "bf16"}));
   command->add_option("--sequences", a->sequences, "that run together [64; 4 on the CPU]")
       ->check(CLI::Range(1, 4096));
-  command->add_option("--prompt", a->prompt, "tokens of a prompt [64]")->check(CLI::Range(1, 65536));
+  command->add_option("--prompt", a->prompt, "tokens of a prompt [64]")
+      ->check(CLI::Range(1, 65536));
   command->add_option("--tokens", a->tokens, "tokens to generate [256; 16 on the CPU]")
       ->check(CLI::Range(2, 65536));
   command->add_flag("--sample", a->sample, "draw as llm generate does, not the most likely token");

@@ -15,9 +15,9 @@ struct SamplingShape {
   bool coarse = false;  // logits that are often equal
 
   std::string text() const {
-    return fmt::format("S {} V {}, temperature {} top-k {} top-p {} min-p {} penalty {}{}", sequences,
-                       vocab, options.temperature, options.top_k, options.top_p, options.min_p,
-                       options.repetition_penalty, coarse ? ", equal logits" : "");
+    return fmt::format("S {} V {}, temperature {} top-k {} top-p {} min-p {} penalty {}{}",
+                       sequences, vocab, options.temperature, options.top_k, options.top_p,
+                       options.min_p, options.repetition_penalty, coarse ? ", equal logits" : "");
   }
 };
 
@@ -83,22 +83,22 @@ OpCases sampling_cases() {
   };
   const SamplingOptions greedy = with(0, 0, 1, 0, 1), usual = with(0.8, 200, 1, 0, 1);
   OpCases cases;
-  for (const SamplingShape& shape : std::vector<SamplingShape>{
-           {1, 1, 128, greedy},
-           {7, 130, 256, greedy, true},
-           {64, 1009, 1024, greedy},
-           {8, 1009, 1024, usual},
-           {8, 1009, 1024, usual, true},
-           {9, 150, 256, usual},
-           {8, 1009, 1024, with(1, 0, 1, 0, 1)},
-           {8, 1009, 1024, with(1.3, 0, 0.7, 0, 1)},
-           {8, 1009, 1024, with(1, 40, 0.8, 0, 1.3), true},
-           {8, 1009, 1024, with(1, 0, 1, 0.05, 1)},
-           {8, 1009, 1024, with(0.7, 700, 0.95, 0.02, 0.8)},
-           {8, 1009, 1024, with(0, 0, 1, 0, 50)},
-           {3, 50257, 50304, usual},
-           {3, 50257, 50304, with(1, 0, 0.9, 0, 1.1)},
-           {2, 60001, 60032, usual}}) {
+  for (const SamplingShape& shape :
+       std::vector<SamplingShape>{{1, 1, 128, greedy},
+                                  {7, 130, 256, greedy, true},
+                                  {64, 1009, 1024, greedy},
+                                  {8, 1009, 1024, usual},
+                                  {8, 1009, 1024, usual, true},
+                                  {9, 150, 256, usual},
+                                  {8, 1009, 1024, with(1, 0, 1, 0, 1)},
+                                  {8, 1009, 1024, with(1.3, 0, 0.7, 0, 1)},
+                                  {8, 1009, 1024, with(1, 40, 0.8, 0, 1.3), true},
+                                  {8, 1009, 1024, with(1, 0, 1, 0.05, 1)},
+                                  {8, 1009, 1024, with(0.7, 700, 0.95, 0.02, 0.8)},
+                                  {8, 1009, 1024, with(0, 0, 1, 0, 50)},
+                                  {3, 50257, 50304, usual},
+                                  {3, 50257, 50304, with(1, 0, 0.9, 0, 1.1)},
+                                  {2, 60001, 60032, usual}}) {
     cases.push_back(sampling_case(DType::f32, shape));
   }
   return cases;
