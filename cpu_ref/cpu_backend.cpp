@@ -15,6 +15,7 @@
 #include "cpu_ref/linear_ops.h"
 #include "cpu_ref/optimizer.h"
 #include "cpu_ref/rows.h"
+#include "cpu_ref/sampling.h"
 #include "cpu_ref/widen.h"
 
 namespace llm {
@@ -238,6 +239,12 @@ class CpuBackend final : public CpuDevice {
   void cache_append(Tensor key_cache, Tensor value_cache, Tensor k, Tensor v, Tensor block_table,
                     Tensor lengths) override {
     run_cache_append(key_cache, value_cache, k, v, block_table, lengths, threads_);
+  }
+
+  void sample_tokens(const SampledSequences& sequences, Tensor logits, int64_t vocab,
+                     const SamplingOptions& options) override {
+    check_sampling("sample_tokens", sequences, logits, vocab);
+    run_sample_tokens(sequences, logits, vocab, options);
   }
 
   void dropout(Tensor y, Tensor x, const Dropout& dropout) override {

@@ -14,9 +14,8 @@
 // the type of the cache.
 // Bytes: the visible keys and values once per query and head (mostly from the L2 cache where
 // several heads or queries share them).
-#include <cfloat>
-
 #include "cuda/attention_decode.h"
+#include "cuda/online_softmax.cuh"
 #include "cuda/packet.cuh"
 
 namespace llm::cuda {
@@ -24,9 +23,7 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / kWarp;
-constexpr int kChannels = 8;  // of a lane
-constexpr int kKeys = 4;      // of a group in flight
-constexpr float kLog2E = 1.4426950408889634f;
+constexpr int kKeys = 4;  // of a group in flight
 
 struct Decode {
   Heads out, q;
@@ -61,42 +58,6 @@ __device__ __forceinline__ void load_channels(float (&to)[kChannels], const T* r
   }
 #pragma unroll
   for (int i = 0; i < kChannels; ++i) to[i] = channel + i < D ? to_float(row[channel + i]) : 0;
-}
-
-// The softmax over a part of the keys, before it is divided by `total`.
-struct Partial {
-  float top = -FLT_MAX, total = 0;
-  float sum[kChannels] = {};
-
-  // To a maximum that is not below the present one.
-  __device__ __forceinline__ void raise(float to) {
-    const float factor = exp2f((top - to) * kLog2E);
-    top = to;
-    total *= factor;
-#pragma unroll
-    for (float& x : sum) x *= factor;
-  }
-  __device__ __forceinline__ void add(float score, const float (&value)[kChannels]) {
-    const float weight = exp2f((score - top) * kLog2E);
-    total += weight;
-#pragma unroll
-    for (int i = 0; i < kChannels; ++i) sum[i] += weight * value[i];
-  }
-  __device__ __forceinline__ void merge(Partial other) {
-    const float both = fmaxf(top, other.top);
-    raise(both);
-    other.raise(both);
-    total += other.total;
-#pragma unroll
-    for (int i = 0; i < kChannels; ++i) sum[i] += other.sum[i];
-  }
-};
-
-template <int kLanes>
-__device__ __forceinline__ float group_sum(float x) {
-#pragma unroll
-  for (int offset = kLanes / 2; offset > 0; offset /= 2) x += __shfl_xor_sync(~0u, x, offset);
-  return x;
 }
 
 // What the group of this lane makes of its keys. All lanes of a warp stay together: keys from
@@ -134,22 +95,6 @@ __device__ __forceinline__ Partial attend(const Decode& decode, const float (&qu
     }
   }
   return partial;
-}
-
-// The groups of a warp become one, in every group.
-template <int kLanes>
-__device__ __forceinline__ void merge_warp(Partial& partial) {
-#pragma unroll
-  for (int offset = kLanes; offset < kWarp; offset *= 2) {
-    Partial other;
-    other.top = __shfl_xor_sync(~0u, partial.top, offset);
-    other.total = __shfl_xor_sync(~0u, partial.total, offset);
-#pragma unroll
-    for (int i = 0; i < kChannels; ++i) {
-      other.sum[i] = __shfl_xor_sync(~0u, partial.sum[i], offset);
-    }
-    partial.merge(other);
-  }
 }
 
 // Type: of q and out. Cache: of the cache.

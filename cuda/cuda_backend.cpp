@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "cuda/attention_decode.h"
 #include "cuda/attention_ops.h"
+#include "cuda/decode_ops.h"
 #include "cuda/linear.h"
 #include "cuda/memory_bound_ops.h"
 #include "cuda/nccl_comm.h"
@@ -25,7 +26,8 @@ class CudaBackend final : public MemoryBoundOps {
         plan_({{"gpu", gpu_name()}}),
         workspace_(allocate(kMatmulWorkspace, "matrix products")),
         products_(plan_, compute(), workspace_->data(), static_cast<size_t>(kMatmulWorkspace)),
-        attention_(plan_, compute(), attention_policy(options.attention), is_hopper()) {
+        attention_(plan_, compute(), attention_policy(options.attention), is_hopper()),
+        decode_(*this, is_hopper(), compute()) {
     if (options.plan_folder.empty()) return;
     plan_path_ = fs::path(options.plan_folder) /
                  fmt::format("plan-{}{}.json", options.attention, options.tf32 ? "-tf32" : "");
@@ -33,7 +35,9 @@ class CudaBackend final : public MemoryBoundOps {
   }
   ~CudaBackend() override { save_plan(); }
 
-  int64_t own_memory() const override { return workspace_->bytes() + reduce_scratch_bytes(); }
+  int64_t own_memory() const override {
+    return workspace_->bytes() + reduce_scratch_bytes() + decode_.own_memory();
+  }
 
   // --- Scratch memory and choices
 
@@ -155,6 +159,23 @@ class CudaBackend final : public MemoryBoundOps {
       }
     });
   }
+  // --- Decoding
+
+  int64_t decode_sequences(const DecodeModel& model) const override {
+    return decode_.sequences(model);
+  }
+  void transformer_decode(Tensor logits, Tensor tokens, Tensor positions, Tensor block_table,
+                          Tensor lengths, const DecodeModel& model) override {
+    if (decode_.sequences(model) == 0) {
+      return Backend::transformer_decode(logits, tokens, positions, block_table, lengths, model);
+    }
+    run("transformer_decode", logits,
+        [&] { decode_.run(logits, tokens, positions, block_table, lengths, model); });
+  }
+  void sample_tokens(const SampledSequences& sequences, Tensor logits, int64_t vocab,
+                     const SamplingOptions& options) override {
+    run("sample_tokens", logits, [&] { decode_.sample(sequences, logits, vocab, options); });
+  }
 
  private:
   struct Shape {
@@ -237,6 +258,7 @@ class CudaBackend final : public MemoryBoundOps {
   std::unique_ptr<DeviceMemory> workspace_;
   LinearProducts products_;
   AttentionOps attention_;
+  DecodeOps decode_;
 };
 
 }  // namespace

@@ -63,6 +63,20 @@ TEST(BenchCommand, TrainsAdaptersAlone) {
   EXPECT_FALSE(json.contains("flops"));
 }
 
+TEST(BenchCommand, DecodeSaysHowFastTokensCome) {
+  const ProcessResult result = run_llm({"bench", "decode", "--device", "cpu", "--prompt", "3",
+                                        "--tokens", "4", "--sequences", "2", "--json"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  const size_t last = result.out.rfind("\n{");
+  ASSERT_NE(last, std::string::npos) << result.out;
+  const Json json = parse_json(result.out.substr(last + 1), "output");
+  EXPECT_EQ(json.at("together").at("sequences"), 2);
+  for (const char* part : {"alone", "together", "prefill"}) {
+    EXPECT_GT(json.at(part).at("tokens_per_second"), 0) << part;
+  }
+  EXPECT_GT(json.at("alone").at("share_of_bandwidth_bound"), 0);
+}
+
 TEST(BenchCommand, Help) {
   const ProcessResult result = run_llm({"bench", "ops", "--help"});
   EXPECT_EQ(result.exit_code, 0);

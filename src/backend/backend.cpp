@@ -1,5 +1,7 @@
 #include "backend/backend.h"
 
+#include <cmath>
+
 namespace llm {
 
 std::unique_ptr<CapturedWork> Backend::capture(const std::function<void()>&) { return nullptr; }
@@ -29,6 +31,51 @@ void Backend::linear_backward_gelu(Tensor dpre, Tensor dweight, Tensor dbias, Te
   linear_backward(dpre, dweight, dbias, dy, x, weight, /*accumulate=*/false);
   gelu_backward(dpre, dpre, pre);
   if (dpre_bias) bias_backward(dpre_bias, dpre);
+}
+
+int64_t Backend::decode_sequences(const DecodeModel&) const { return 0; }
+
+void Backend::transformer_decode(Tensor logits, Tensor tokens, Tensor positions, Tensor block_table,
+                                 Tensor lengths, const DecodeModel& model) {
+  const DecodeLayer& first = model.layers.front();
+  const int64_t S = tokens.size(), C = model.head.dim(1), hidden = first.up_weight.dim(0),
+                H = first.keys.dim(2), D = first.keys.dim(3), vocab = model.head.dim(0);
+  const DType dtype = model.head.dtype;
+  const int64_t row = 7 * C + hidden + vocab;
+  const auto memory = allocate(S * row * dtype_bytes(dtype), "decoding");
+  auto* next = static_cast<std::byte*>(memory->data());
+  const auto take = [&](int64_t columns) {
+    const Tensor tensor(next, dtype, {S, columns});
+    next += tensor.bytes();
+    return tensor;
+  };
+  const Tensor stream = take(C), normed = take(C), delta = take(C), attended = take(C);
+  const Tensor qkv = take(3 * C).view({S, 1, 3 * H, D}), inner = take(hidden);
+  const auto linear = [&](Tensor y, Tensor x, Tensor weight, Tensor bias) {
+    linear_forward(y, x, {weight, {}, {}}, bias);
+  };
+
+  embedding_forward(stream.view({S, 1, C}), tokens.view({S, 1}), positions.view({S, 1}),
+                    model.token_table, model.position_table);
+  for (const DecodeLayer& layer : model.layers) {
+    layernorm_forward(normed, {}, {}, stream, layer.norm1_weight, layer.norm1_bias, model.epsilon);
+    linear(qkv.view({S, 3 * C}), normed, layer.qkv_weight, layer.qkv_bias);
+    cache_append(layer.keys, layer.values, qkv.slice(2, H, H), qkv.slice(2, 2 * H, H), block_table,
+                 lengths);
+    attention_decode(attended.view({S, 1, H, D}), qkv.slice(2, 0, H), layer.keys, layer.values,
+                     block_table, lengths, 1 / std::sqrt(static_cast<float>(D)));
+    linear(delta, attended, layer.projection_weight, layer.projection_bias);
+    residual_layernorm_forward(stream, normed, {}, {}, stream, delta, layer.norm2_weight,
+                               layer.norm2_bias, model.epsilon);
+    linear_gelu_forward(inner, {}, normed, {layer.up_weight, {}, {}}, layer.up_bias);
+    linear(delta, inner, layer.down_weight, layer.down_bias);
+    add(stream, stream, delta);
+  }
+  layernorm_forward(normed, {}, {}, stream, model.norm_weight, model.norm_bias, model.epsilon);
+  if (dtype == DType::f32) return linear(logits, normed, model.head, {});
+  const Tensor rounded = take(vocab);
+  linear(rounded, normed, model.head, {});
+  convert(logits, rounded);
 }
 
 void Backend::cross_entropy_forward_backward(Tensor losses, Tensor logits, Tensor targets,

@@ -97,6 +97,48 @@ struct AdamWOptions {
   float beta1 = 0.9f, beta2 = 0.95f, epsilon = 1e-8f;
 };
 
+// A GPT-2-like transformer as transformer_decode takes it: pre-norm blocks of attention with as
+// many key/value heads as heads and a GELU MLP, learned positions. All of one type; biases may be
+// empty.
+struct DecodeLayer {
+  Tensor norm1_weight, norm1_bias;            // (C)
+  Tensor qkv_weight, qkv_bias;                // (3 C, C), (3 C)
+  Tensor projection_weight, projection_bias;  // (C, C), (C)
+  Tensor norm2_weight, norm2_bias;            // (C)
+  Tensor up_weight, up_bias;                  // (hidden, C), (hidden)
+  Tensor down_weight, down_bias;              // (C, hidden), (C)
+  Tensor keys, values;                        // (blocks, block size, H, D)
+};
+struct DecodeModel {
+  Tensor token_table, position_table;  // (V, C), (P, C)
+  std::vector<DecodeLayer> layers;
+  Tensor norm_weight, norm_bias;  // (C)
+  Tensor head;                    // (padded vocab, C)
+  float epsilon = 1e-5f;
+};
+
+// How a token is drawn from logits.
+struct SamplingOptions {
+  double temperature = 0.8;       // 0: always the most likely token
+  int64_t top_k = 200;            // only the k most likely tokens; 0: all
+  double top_p = 1;               // the fewest tokens whose probabilities add up to p (Holtzman et
+                                  // al., "The curious case of neural text degeneration", 2020)
+  double min_p = 0;               // tokens at least this fraction as likely as the most likely one
+  double repetition_penalty = 1;  // on tokens that occurred (Keskar et al., "CTRL", 2019)
+};
+
+// The sequences that sample_tokens goes on with, S of them. All on the device, all changed by it.
+struct SampledSequences {
+  Tensor history;    // (S, N) i32: the tokens of each sequence so far
+  Tensor lengths;    // (S) i32: how many
+  Tensor draws;      // (S) i32: how many of them were drawn
+  Tensor tokens;     // (S) i32: the last one drawn
+  Tensor positions;  // (S) i32: its place
+  Tensor log;        // (R, S) i32: draw n at row n mod R
+  Tensor streams;    // (S) i64 of random numbers; not changed
+  uint64_t seed = 0;
+};
+
 // How long the calls of an op on one shape took.
 struct OpTime {
   std::string op, shape;
@@ -272,6 +314,27 @@ class Backend {
   // Writes k, v: (B, T, KV, D) strided, to cache positions lengths[b] - T + t of each sequence.
   virtual void cache_append(Tensor key_cache, Tensor value_cache, Tensor k, Tensor v,
                             Tensor block_table, Tensor lengths) = 0;
+
+  // --- Decoding
+
+  // logits[s] of the next token behind tokens[s] at positions[s], whose keys and values are
+  // appended to the caches on the way. Fused.
+  //   logits: (S, padded vocab) f32   tokens, positions: (S) i32   block_table: (S, max blocks) i32
+  //   lengths: (S) i32 = positions + 1
+  // Where decode_sequences(model) > 0, what becomes of a sequence does not depend on the others.
+  virtual void transformer_decode(Tensor logits, Tensor tokens, Tensor positions,
+                                  Tensor block_table, Tensor lengths, const DecodeModel& model);
+  // The most sequences that the device computes at once in transformer_decode. 0: it has nothing
+  // better than the ops that transformer_decode is made of, which then takes memory on every call.
+  virtual int64_t decode_sequences(const DecodeModel& model) const;
+
+  // Draws the next token of each sequence, number draws[s] of stream streams[s], and appends it:
+  // tokens[s] = history[s][lengths[s]] = log[draws[s] mod R][s], positions[s] = lengths[s], lengths
+  // and draws one more. The last token of a full history is replaced instead. -1 is logged and 0
+  // appended where a logit is NaN or +inf or none is finite; see backend/sampling.h.
+  //   logits: (S, padded vocab) f32, changed; columns from vocab on are ignored
+  virtual void sample_tokens(const SampledSequences& sequences, Tensor logits, int64_t vocab,
+                             const SamplingOptions& options) = 0;
 
   // --- Dropout
 

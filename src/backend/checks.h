@@ -107,4 +107,24 @@ inline void check_cache_shapes(std::string_view op, const Tensor& keys, const Te
   check_vector(op, "lengths", lengths, DType::i32, B);
 }
 
+// Asserts that what sample_tokens takes fits together.
+inline void check_sampling(std::string_view op, const SampledSequences& sequences,
+                           const Tensor& logits, int64_t vocab) {
+  const int64_t S = sequences.tokens.size();
+  LLM_ASSERT(sequences.history.rank == 2 && sequences.history.dim(0) == S &&
+                 sequences.history.dim(1) > 0 && sequences.log.rank == 2 &&
+                 sequences.log.dim(0) > 0 && sequences.log.dim(1) == S,
+             "{}: history {}, log {}", op, sequences.history.describe(), sequences.log.describe());
+  for (const Tensor& tensor :
+       {sequences.tokens, sequences.positions, sequences.lengths, sequences.draws}) {
+    check_vector(op, "a number per sequence", tensor, DType::i32, S);
+  }
+  check_vector(op, "history", sequences.history, DType::i32, sequences.history.size());
+  check_vector(op, "log", sequences.log, DType::i32, sequences.log.size());
+  check_vector(op, "streams", sequences.streams, DType::i64, S);
+  check_vector(op, "logits", logits, DType::f32, S * logits.columns());
+  LLM_ASSERT(vocab > 0 && vocab <= logits.columns(), "{}: vocabulary {} of {}", op, vocab,
+             logits.describe());
+}
+
 }  // namespace llm

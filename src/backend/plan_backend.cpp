@@ -92,6 +92,7 @@ class PlanBackend final : public Backend {
   }
   void attention_decode(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, float) override {}
   void cache_append(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor) override {}
+  void sample_tokens(const SampledSequences&, Tensor, int64_t, const SamplingOptions&) override {}
   void dropout(Tensor, Tensor, const Dropout&) override {}
   void cross_entropy_forward(Tensor, Tensor, Tensor, int64_t) override {}
   void cross_entropy_backward(Tensor, Tensor, Tensor, int64_t, Tensor) override {}

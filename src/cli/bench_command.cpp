@@ -10,6 +10,7 @@ void add_bench_command(CLI::App& app) {
   command->require_subcommand(1);
   add_bench_ops_command(*command);
   add_bench_train_command(*command);
+  add_bench_decode_command(*command);
 }
 
 }  // namespace llm

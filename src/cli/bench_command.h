@@ -7,5 +7,6 @@ namespace llm {
 
 void add_bench_ops_command(CLI::App& bench);
 void add_bench_train_command(CLI::App& bench);
+void add_bench_decode_command(CLI::App& bench);
 
 }  // namespace llm

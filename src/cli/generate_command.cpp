@@ -28,7 +28,7 @@ struct Arguments {
   std::string prompt, prompt_file, overflow = "stop", format, input;
   GenerateOptions options;
   int64_t num_samples = 1, seed = 42;
-  bool instruct = false, allow_special = false, batch_invariant = false, json = false;
+  bool instruct = false, allow_special = false, json = false;
   bool echo = true;
   const CLI::Option* echo_option = nullptr;  // not given: of a text, not of an instruction
 };
@@ -279,8 +279,6 @@ void generate(Arguments arguments) {
   }
   const Prompt prompt = read_prompt(arguments, tokenizer, opened.config, format);
   const std::unique_ptr<Gpt> model = load_weights(opened);
-  // On a GPU the number of sequences decides how products are rounded.
-  if (arguments.batch_invariant && !opened.backend->is_host()) options.max_batch = 1;
 
   Engine engine(*model, tokenizer);
   const std::vector<std::vector<TokenId>> prompts(static_cast<size_t>(arguments.num_samples),
@@ -354,7 +352,7 @@ void add_generate_command(CLI::App& app) {
       ->type_name("N")
       ->group("Sampling");
   command
-      ->add_flag("--batch-invariant", arguments->batch_invariant,
+      ->add_flag("--batch-invariant", arguments->options.batch_invariant,
                  "the same text whatever else is generated with it; on the CPU, in f32, always so")
       ->group("Sampling");
   add_ending_options(*command, *arguments);

@@ -48,6 +48,8 @@ const std::vector<std::string>& op_names() {
                                                  "attention_backward",
                                                  "attention_decode",
                                                  "cache_append",
+                                                 "transformer_decode",
+                                                 "sample_tokens",
                                                  "dropout",
                                                  "cross_entropy_forward",
                                                  "cross_entropy_backward",
@@ -85,13 +87,15 @@ std::vector<std::string> select_ops(const std::vector<std::string>& given) {
 
 OpCases op_cases() {
   return in_order({elementwise_cases(), row_cases(), layer_cases(), linear_cases(),
-                   attention_cases(), decode_cases(), loss_cases(), optimizer_cases()});
+                   attention_cases(), decode_cases(), transformer_cases(), sampling_cases(),
+                   loss_cases(), optimizer_cases()});
 }
 
 OpCases op_benchmarks(const OpSizes& sizes, DType dtype) {
   return in_order({elementwise_benchmarks(sizes, dtype), row_benchmarks(sizes, dtype),
                    layer_benchmarks(sizes, dtype), linear_benchmarks(sizes, dtype),
                    attention_benchmarks(sizes, dtype), decode_benchmarks(sizes, dtype),
+                   transformer_benchmarks(sizes, dtype), sampling_benchmarks(sizes, dtype),
                    loss_benchmarks(sizes, dtype), optimizer_benchmarks(sizes, dtype)});
 }
 

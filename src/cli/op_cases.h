@@ -94,6 +94,8 @@ OpCases layer_cases();  // embedding, normalization, dropout
 OpCases linear_cases();
 OpCases attention_cases();
 OpCases decode_cases();
+OpCases transformer_cases();
+OpCases sampling_cases();
 OpCases loss_cases();
 OpCases optimizer_cases();
 OpCases elementwise_benchmarks(const OpSizes& sizes, DType dtype);
@@ -102,6 +104,8 @@ OpCases layer_benchmarks(const OpSizes& sizes, DType dtype);
 OpCases linear_benchmarks(const OpSizes& sizes, DType dtype);
 OpCases attention_benchmarks(const OpSizes& sizes, DType dtype);
 OpCases decode_benchmarks(const OpSizes& sizes, DType dtype);
+OpCases transformer_benchmarks(const OpSizes& sizes, DType dtype);
+OpCases sampling_benchmarks(const OpSizes& sizes, DType dtype);
 OpCases loss_benchmarks(const OpSizes& sizes, DType dtype);
 OpCases optimizer_benchmarks(const OpSizes& sizes, DType dtype);
 

@@ -25,9 +25,9 @@ Needs needs_of(const Backend& backend, const ModelConfig& config, DType dtype, i
   int32_t never_read = 0;
   ModelInput input;
   input.tokens = input.positions = Tensor(&never_read, DType::i32, {batch, length});
+  arena.take(DType::f32, {batch, outline.padded_vocab()});
   outline.forward_inference(arena, input, nullptr);
   arena.take(dtype, {batch, outline.padded_vocab()});
-  arena.take(DType::f32, {batch, outline.padded_vocab()});
   return {arena.high_water(), usage["scratch"]};
 }
 
@@ -43,7 +43,7 @@ int64_t prepare(const Gpt& model, int64_t sequences, int64_t context) {
 
 }  // namespace
 
-Decoder::Decoder(Gpt& model, int64_t sequences, int64_t context)
+Decoder::Decoder(Gpt& model, int64_t sequences, int64_t context, bool batch_invariant)
     : model_(model),
       cache_(model.backend(), model.config(), sequences, context, model.dtype()),
       arena_(model.backend(), prepare(model, sequences, context)),
@@ -55,6 +55,17 @@ Decoder::Decoder(Gpt& model, int64_t sequences, int64_t context)
     prompt_cache_ =
         std::make_unique<KvCache>(model.backend(), model.config(), 1, context, model.dtype());
   }
+  if (model.has_plain_blocks()) {
+    decode_model_ = model.decode_model(cache_);
+    const int64_t most = model.backend().decode_sequences(decode_model_);
+    fused_ = most > 0 && (sequences <= most || batch_invariant);
+  }
+}
+
+bool Decoder::has_step_kernel(const Gpt& model) {
+  if (model.backend().is_host() || !model.has_plain_blocks()) return false;
+  const KvCache cache(model.backend(), model.config(), 1, 1, model.dtype());
+  return model.backend().decode_sequences(model.decode_model(cache)) > 0;
 }
 
 std::span<const float> Decoder::logits(int64_t sequence) const {
@@ -74,6 +85,11 @@ void Decoder::run(KvCache& cache, std::span<const int32_t> tokens,
   backend.copy_to_device(input.positions, positions.data());
 
   arena_.reset();
+  if (length == 1 && &cache == &cache_) {
+    const Tensor logits = arena_.take(DType::f32, {batch, model_.padded_vocab()});
+    run_step(logits, input);
+    return backend.copy_to_host(logits_.data() + sequence * model_.padded_vocab(), logits);
+  }
   const Tensor hidden = model_.forward_inference(arena_, input, &cache);
   LLM_ASSERT(batch == 1 || length == 1);
   const Tensor last = hidden.view({batch * length, C}).slice(0, batch * length - batch, batch);
@@ -85,6 +101,37 @@ void Decoder::run(KvCache& cache, std::span<const int32_t> tokens,
     logits = wide;
   }
   backend.copy_to_host(logits_.data() + sequence * model_.padded_vocab(), logits);
+}
+
+void Decoder::run_step(Tensor logits, const ModelInput& input) {
+  Backend& backend = model_.backend();
+  if (fused_) {
+    const int64_t S = sequences();
+    return backend.transformer_decode(logits, input.tokens.view({S}), input.positions.view({S}),
+                                      cache_.block_table(), cache_.lengths(), decode_model_);
+  }
+  const ArenaScope scope(arena_);
+  const Tensor hidden = model_.forward_inference(arena_, input, &cache_)
+                            .view({sequences(), model_.config().channels});
+  if (model_.dtype() == DType::f32) return model_.head_forward(logits, hidden);
+  const Tensor rounded = arena_.take(model_.dtype(), {sequences(), model_.padded_vocab()});
+  model_.head_forward(rounded, hidden);
+  backend.convert(logits, rounded);
+}
+
+Tensor Decoder::begin_device_steps(Tensor logits, const std::vector<int32_t>& lengths) {
+  model_.backend().copy_to_device(logits, logits_.data());
+  cache_.set_lengths(lengths);
+  cache_.leave_lengths_to_device();
+  return cache_.lengths();
+}
+
+void Decoder::step_on_device(Tensor logits, Tensor tokens, Tensor positions) {
+  ModelInput input;
+  input.tokens = tokens.view({sequences(), 1});
+  input.positions = positions.view({sequences(), 1});
+  arena_.reset();
+  run_step(logits, input);
 }
 
 void Decoder::prefill(int64_t sequence, std::span<const TokenId> tokens) {

@@ -15,7 +15,10 @@ namespace llm {
 class Decoder {
  public:
   // Takes all memory that it will need: for `sequences` sequences of up to `context` tokens.
-  Decoder(Gpt& model, int64_t sequences, int64_t context);
+  // batch_invariant: also where the device's one kernel for a step (Backend::transformer_decode)
+  // has to read the weights several times, it is taken: what becomes of a sequence then does not
+  // depend on the others.
+  Decoder(Gpt& model, int64_t sequences, int64_t context, bool batch_invariant = false);
 
   // Forgets what a sequence held and runs it over `tokens` (at most context), each prompt on its
   // own, so that its numbers do not depend on the other sequences.
@@ -26,6 +29,17 @@ class Decoder {
   // sequence is not wanted any more: it becomes empty.
   void step(std::span<const TokenId> tokens);
 
+  // For DeviceSteps. Puts what is known into `logits`, (S, padded vocab) f32, and returns the
+  // lengths on the device, (S) i32, which are its own from here on; lengths: what they begin with.
+  Tensor begin_device_steps(Tensor logits, const std::vector<int32_t>& lengths);
+  // Runs tokens (S) at positions (S), all on the device, where the lengths count them already.
+  // Queues ops and nothing else.
+  void step_on_device(Tensor logits, Tensor tokens, Tensor positions);
+  // Whether the device has one kernel for a step of this model.
+  static bool has_step_kernel(const Gpt& model);
+
+  Backend& backend() const { return model_.backend(); }
+  int64_t padded_vocab() const { return model_.padded_vocab(); }
   int64_t sequences() const { return cache_.sequences(); }
   int64_t context() const { return cache_.context(); }
   int64_t length(int64_t sequence) const { return lengths_[static_cast<size_t>(sequence)]; }
@@ -38,11 +52,16 @@ class Decoder {
   void run(KvCache& cache, std::span<const int32_t> tokens, std::span<const int32_t> positions,
            int64_t batch, int64_t sequence);
 
+  // The step's logits, (S, padded vocab) f32.
+  void run_step(Tensor logits, const ModelInput& input);
+
   Gpt& model_;
   KvCache cache_;
   std::unique_ptr<KvCache> prompt_cache_;  // of one sequence; none where cache_ is of one
   ActivationArena arena_;
   std::unique_ptr<DeviceMemory> input_memory_;
+  DecodeModel decode_model_;  // for transformer_decode
+  bool fused_ = false;        // steps are transformer_decode
   std::vector<int32_t> lengths_;
   std::vector<float> logits_;  // (sequences, padded vocab)
 };

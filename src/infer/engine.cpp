@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "infer/decoder.h"
+#include "infer/device_steps.h"
 #include "infer/text_stream.h"
 
 namespace llm {
@@ -42,7 +43,7 @@ class Batch {
         options_(options),
         sink_(sink),
         decoder_(model, static_cast<int64_t>(prompts.size()),
-                 needed_context(model, options, prompts)) {
+                 needed_context(model, options, prompts), options.batch_invariant) {
     int64_t sample = first_sample;
     for (const std::vector<TokenId>& prompt : prompts) {
       sequences_.push_back({sample, prompt, prompt.size(),
@@ -73,6 +74,54 @@ class Batch {
 
   void decode(GenerateFigures& figures) {
     const auto start = Clock::now();
+    stays_on_device() ? decode_on_device(figures) : decode_on_host(figures);
+    figures.decode_seconds += seconds_since(start);
+  }
+
+  std::vector<Sequence>& sequences() { return sequences_; }
+
+ private:
+  // Whether the device can go on by itself: nobody looks at logits, and no context slides.
+  bool stays_on_device() const {
+    if (model_.backend().is_host() || options_.logprobs > 0 || options_.max_tokens == 0) {
+      return false;
+    }
+    return std::all_of(sequences_.begin(), sequences_.end(), [&](const Sequence& sequence) {
+      const auto size = static_cast<int64_t>(sequence.tokens.size());
+      return size <= decoder_.context() && (options_.overflow == ContextOverflow::stop ||
+                                            size + options_.max_tokens <= decoder_.context());
+    });
+  }
+
+  void decode_on_device(GenerateFigures& figures) {
+    std::vector<std::span<const TokenId>> histories;
+    std::vector<uint64_t> streams;
+    for (const Sequence& sequence : sequences_) {
+      histories.emplace_back(sequence.tokens);
+      streams.push_back(Sampler::stream_of(static_cast<uint64_t>(sequence.sample)));
+    }
+    DeviceSteps steps(decoder_, options_.sampler, options_.seed, histories, streams, drawn_vocab());
+    // One step ahead: the device goes on while the host looks at the last tokens.
+    steps.queue();
+    for (int64_t number = 0; number < options_.max_tokens; ++number) {
+      if (number + 1 < options_.max_tokens) steps.queue();
+      const std::vector<TokenId> drawn = steps.take();
+      bool any = false;
+      for (size_t s = 0; s < sequences_.size(); ++s) {
+        if (sequences_[s].done) continue;
+        if (drawn[s] < 0) {
+          throw Error(ErrorKind::numerics, "sampling",
+                      "a logit is NaN or infinite, or no token has a finite one",
+                      "the model's weights or activations are not finite");
+        }
+        ++figures.decode_tokens;
+        any = accept(sequences_[s], drawn[s], {}) >= 0 || any;
+      }
+      if (!any) break;
+    }
+  }
+
+  void decode_on_host(GenerateFigures& figures) {
     while (true) {
       std::vector<TokenId> next(sequences_.size(), -1);
       bool any = false;
@@ -84,12 +133,13 @@ class Batch {
       if (!any) break;
       decoder_.step(next);
     }
-    figures.decode_seconds += seconds_since(start);
   }
 
-  std::vector<Sequence>& sequences() { return sequences_; }
+  // Neither padding nor what the tokenizer has no text for.
+  int64_t drawn_vocab() const {
+    return std::min(model_.config().vocab_size, static_cast<int64_t>(tokenizer_.vocab_size()));
+  }
 
- private:
   static int64_t needed_context(const Gpt& model, const GenerateOptions& options,
                                 std::span<const std::vector<TokenId>> prompts) {
     size_t longest = 0;
@@ -107,13 +157,19 @@ class Batch {
   TokenId advance(int64_t index, Sequence& sequence, GenerateFigures& figures) {
     const auto number = static_cast<int64_t>(sequence.result.ids.size());
     if (number >= options_.max_tokens) return finish(sequence, FinishReason::length);
-    // Neither padding nor what the tokenizer has no text for.
-    const std::span<const float> all = decoder_.logits(index);
     const std::span<const float> logits =
-        all.first(std::min(all.size(), static_cast<size_t>(tokenizer_.vocab_size())));
+        decoder_.logits(index).first(static_cast<size_t>(drawn_vocab()));
     const TokenId id =
         sequence.sampler.draw(logits, sequence.tokens, static_cast<uint64_t>(number));
     ++figures.decode_tokens;
+    const TokenId next = accept(sequence, id, logits);
+    if (next >= 0 && decoder_.length(index) >= decoder_.context()) slide(index, sequence);
+    return next;
+  }
+
+  // Takes a drawn token into the text. Returns it if the model has to read it, -1 at the end.
+  //   logits: only where logprobs are wanted
+  TokenId accept(Sequence& sequence, TokenId id, std::span<const float> logits) {
     if ((!options_.ignore_end_of_text && ends_text(id)) || is_stop(id)) {
       return finish(sequence, FinishReason::end_of_text);
     }
@@ -128,15 +184,17 @@ class Batch {
       drop_tokens_behind_text(sequence.result);
       return finish(sequence, FinishReason::stop_string);
     }
-    if (number + 1 == options_.max_tokens) return finish(sequence, FinishReason::length);
+    if (std::ssize(sequence.result.ids) == options_.max_tokens) {
+      return finish(sequence, FinishReason::length);
+    }
     if (options_.interrupted && options_.interrupted()) {
       return finish(sequence, FinishReason::interrupted);
     }
-    if (decoder_.length(index) < decoder_.context()) return id;
-    if (options_.overflow == ContextOverflow::stop) {
+    // The token itself is not in the cache yet.
+    const bool full = std::ssize(sequence.tokens) > decoder_.context();
+    if (full && options_.overflow == ContextOverflow::stop) {
       return finish(sequence, FinishReason::context);
     }
-    slide(index, sequence);
     return id;
   }
 
@@ -230,7 +288,9 @@ std::vector<Generation> Engine::generate(std::span<const std::vector<TokenId>> p
   for (const auto& prompt : prompts) check_prompt(prompt, options);
   figures_ = {};
   std::vector<Generation> results;
-  const auto step = static_cast<size_t>(options.max_batch);
+  const bool one_by_one =
+      options.batch_invariant && !model_.backend().is_host() && !Decoder::has_step_kernel(model_);
+  const auto step = one_by_one ? size_t{1} : static_cast<size_t>(options.max_batch);
   for (size_t begin = 0; begin < prompts.size(); begin += step) {
     Batch batch(model_, tokenizer_, options, sink,
                 prompts.subspan(begin, std::min(step, prompts.size() - begin)),

@@ -32,6 +32,10 @@ struct GenerateOptions {
   bool ignore_end_of_text = false;
   int64_t logprobs = 0;    // alternatives to report per token; 0: none, and no logprobs at all
   int64_t max_batch = 16;  // sequences that run together
+  // On every device what becomes of a sequence does not depend on how many run together. On a GPU
+  // that has one kernel for a step this costs reading the weights once for each 8 sequences, on
+  // others sequences run one by one.
+  bool batch_invariant = false;
   // More tokens that end a sample like end-of-text, whatever ignore_end_of_text says.
   std::vector<TokenId> stop_ids = {};
   // Asked after each token; true ends the sample with what it has.

@@ -6,26 +6,15 @@
 #include <string>
 #include <vector>
 
+#include "backend/sampling.h"
 #include "text/tokenizer.h"
 
 namespace llm {
 
-struct SamplerOptions {
-  double temperature = 0.8;       // 0: always the most likely token
-  int64_t top_k = 200;            // only the k most likely tokens; 0: all
-  double top_p = 1;               // the fewest tokens whose probabilities add up to p (Holtzman et
-                                  // al., "The curious case of neural text degeneration", 2020)
-  double min_p = 0;               // tokens at least this fraction as likely as the most likely one
-  double repetition_penalty = 1;  // on tokens that occurred (Keskar et al., "CTRL", 2019)
-};
+using SamplerOptions = SamplingOptions;
 
 // Throws Error{usage} naming the option that is out of range.
 void validate(const SamplerOptions& options);
-
-struct Candidate {
-  TokenId id;
-  double probability;
-};
 
 // Draws tokens for one sample. Token n is a function of (seed, sample, n, logits, history): no
 // state, so it does not matter what else runs in the same batch.
@@ -42,6 +31,9 @@ class Sampler {
   // Token number `number` of the sample.
   TokenId draw(std::span<const float> logits, std::span<const TokenId> history,
                uint64_t number) const;
+
+  // Of the random numbers of a sample.
+  static uint64_t stream_of(uint64_t sample);
 
  private:
   SamplerOptions options_;

@@ -192,6 +192,15 @@ void Block::attend(const BlockContext& context, BlockKept& kept, Tensor delta) c
   }
 }
 
+DecodeLayer Block::decode_layer(const ParameterStore& store, const KvCache& cache) const {
+  const auto value = [&](int index) { return index < 0 ? Tensor() : store.value(index); };
+  return {value(norm1_.weight), value(norm1_.bias),        value(qkv_.weight),
+          value(qkv_.bias),     value(projection_.weight), value(projection_.bias),
+          value(norm2_.weight), value(norm2_.bias),        value(up_.weight),
+          value(up_.bias),      value(down_.weight),       value(down_.bias),
+          cache.keys(index_),   cache.values(index_)};
+}
+
 void Block::backward(const BlockContext& context, const BlockKept& kept, Tensor dstream,
                      Tensor input_sum, bool needs_input) const {
   mlp_backward(context, kept, dstream);

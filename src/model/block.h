@@ -39,6 +39,8 @@ class Block {
   // wants the gradient at the block's input, and dstream is left with something else.
   void backward(const BlockContext& context, const BlockKept& kept, Tensor dstream,
                 Tensor input_sum, bool needs_input) const;
+  // Parameters and cache for Backend::transformer_decode.
+  DecodeLayer decode_layer(const ParameterStore& store, const KvCache& cache) const;
   // Gradient of the last bias, where the column sums of the gradient at the block's result are it;
   // empty where dropout lies between or there is no bias.
   Tensor output_bias_gradient(const BlockContext& context) const;

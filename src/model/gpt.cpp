@@ -206,6 +206,24 @@ Tensor Gpt::forward_inference(ActivationArena& arena, const ModelInput& input, K
   return hidden;
 }
 
+bool Gpt::has_plain_blocks() const {
+  return !config_.is_classifier() && config_.lora.rank == 0 && config_.kv_heads == config_.heads;
+}
+
+DecodeModel Gpt::decode_model(const KvCache& cache) const {
+  LLM_ASSERT(has_plain_blocks());
+  const auto value = [&](int index) { return index < 0 ? Tensor() : store_->value(index); };
+  DecodeModel model;
+  model.token_table = value(token_table_);
+  model.position_table = value(position_table_);
+  for (const Block& block : blocks_) model.layers.push_back(block.decode_layer(*store_, cache));
+  model.norm_weight = value(final_norm_.weight);
+  model.norm_bias = value(final_norm_.bias);
+  model.head = value(head_);
+  model.epsilon = config_.norm_epsilon;
+  return model;
+}
+
 void Gpt::head_forward(Tensor logits, Tensor hidden) {
   Weight weight;
   weight.data = store_->value(head_);

@@ -59,6 +59,12 @@ class Gpt {
   // sequence are appended to it (cache.lengths already count them).
   Tensor forward_inference(ActivationArena& arena, const ModelInput& input, KvCache* cache);
 
+  // Whether the model is what Backend::transformer_decode takes: no adapters, as many key/value
+  // heads as heads, a language model.
+  bool has_plain_blocks() const;
+  // Its parameters and the cache's memory for that op.
+  DecodeModel decode_model(const KvCache& cache) const;
+
   // The output layer. logits: (rows, padded vocab), hidden: (rows, C).
   void head_forward(Tensor logits, Tensor hidden);
   // dhidden overwritten, the weight's gradient accumulated.

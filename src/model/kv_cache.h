@@ -13,6 +13,8 @@ namespace llm {
 
 class KvCache {
  public:
+  static constexpr int32_t kManyTokens = INT32_MAX;
+
   // Room for `sequences` sequences of `context` tokens each.
   KvCache(Backend& backend, const ModelConfig& config, int64_t sequences, int64_t context,
           DType dtype);
@@ -27,6 +29,9 @@ class KvCache {
 
   // Sets how many tokens each sequence holds, the ones about to be appended included.
   void set_lengths(const std::vector<int32_t>& lengths);
+  // From here on, until the next set_lengths, the device counts: the host's lengths are the most
+  // there may be.
+  void leave_lengths_to_device() { host_lengths_.assign(host_lengths_.size(), kManyTokens); }
   const std::vector<int32_t>& host_lengths() const { return host_lengths_; }
 
   // Copies the first `tokens` tokens of a sequence of another cache of the same model and type.

@@ -81,6 +81,9 @@ class MemoryBackend final : public Backend {
   }
   void attention_decode(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, float) override { no_op(); }
   void cache_append(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor) override { no_op(); }
+  void sample_tokens(const SampledSequences&, Tensor, int64_t, const SamplingOptions&) override {
+    no_op();
+  }
   void dropout(Tensor, Tensor, const Dropout&) override { no_op(); }
   void cross_entropy_forward(Tensor, Tensor, Tensor, int64_t) override { no_op(); }
   void cross_entropy_backward(Tensor, Tensor, Tensor, int64_t, Tensor) override { no_op(); }

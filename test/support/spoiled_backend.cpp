@@ -133,6 +133,17 @@ class SpoiledBackend final : public Backend {
     run("cache_append", {value_cache}, k,
         [&] { inner_->cache_append(key_cache, value_cache, k, v, block_table, lengths); });
   }
+  void transformer_decode(Tensor logits, Tensor tokens, Tensor positions, Tensor block_table,
+                          Tensor lengths, const DecodeModel& model) override {
+    run("transformer_decode", {logits}, tokens, [&] {
+      inner_->transformer_decode(logits, tokens, positions, block_table, lengths, model);
+    });
+  }
+  void sample_tokens(const SampledSequences& sequences, Tensor logits, int64_t vocab,
+                     const SamplingOptions& options) override {
+    run("sample_tokens", {sequences.tokens}, sequences.streams,
+        [&] { inner_->sample_tokens(sequences, logits, vocab, options); });
+  }
   void dropout(Tensor y, Tensor x, const Dropout& options) override {
     run("dropout", {y}, x, [&] { inner_->dropout(y, x, options); });
   }

@@ -1,0 +1,138 @@
+#include "cuda/decode_ops.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "backend/checks.h"
+#include "cuda/memory_bound_ops.h"
+#include "cuda/sampling.h"
+
+namespace llm::cuda {
+namespace {
+
+constexpr const char* kOp = "transformer_decode";
+
+DecodeShape shape_of(const DecodeModel& model) {
+  const DecodeLayer& first = model.layers.front();
+  return {static_cast<int>(model.layers.size()),    static_cast<int>(model.head.dim(1)),
+          static_cast<int>(first.keys.dim(2)),      static_cast<int>(first.keys.dim(3)),
+          static_cast<int>(first.up_weight.dim(0)), static_cast<int>(model.head.dim(0))};
+}
+
+DecodeLinear linear_of(const Tensor& weight, const Tensor& bias) {
+  return {weight.data, bias.data};
+}
+
+void check_linear(const char* name, const Tensor& weight, const Tensor& bias, int64_t out,
+                  int64_t in) {
+  check_matrix(kOp, name, weight, out, in);
+  check_optional_size(kOp, name, bias, out);
+}
+
+void check_layer(const DecodeLayer& layer, const DecodeShape& shape, const Tensor& block_table,
+                 const Tensor& lengths) {
+  const int64_t C = shape.C;
+  check_alike(
+      kOp, {layer.qkv_weight, layer.qkv_bias, layer.projection_weight, layer.projection_bias,
+            layer.up_weight, layer.up_bias, layer.down_weight, layer.down_bias, layer.norm1_weight,
+            layer.norm1_bias, layer.norm2_weight, layer.norm2_bias, layer.keys, layer.values});
+  check_linear("qkv", layer.qkv_weight, layer.qkv_bias, 3 * C, C);
+  check_linear("projection", layer.projection_weight, layer.projection_bias, C, C);
+  check_linear("up", layer.up_weight, layer.up_bias, shape.hidden, C);
+  check_linear("down", layer.down_weight, layer.down_bias, C, shape.hidden);
+  for (const Tensor& weight : {layer.norm1_weight, layer.norm2_weight}) {
+    check_matrix(kOp, "a norm", weight, 1, C);
+  }
+  for (const Tensor& bias : {layer.norm1_bias, layer.norm2_bias}) {
+    check_optional_size(kOp, "a norm's bias", bias, C);
+  }
+  check_cache_shapes(kOp, layer.keys, layer.values, block_table, lengths, lengths.size());
+  LLM_ASSERT(layer.keys.dim(2) == shape.H && layer.keys.dim(3) == shape.D, "{}: keys {}", kOp,
+             layer.keys.describe());
+}
+
+}  // namespace
+
+DecodeOps::DecodeOps(Backend& backend, bool hopper, cudaStream_t stream) : stream_(stream) {
+  if (!hopper) return;
+  exchange_ = backend.allocate(transformer_decode_exchange_bytes(), "decoding");
+  backend.fill(Tensor(exchange_->data(), DType::u8, {exchange_->bytes()}), 0);
+}
+
+int64_t DecodeOps::sequences(const DecodeModel& model) const {
+  if (!exchange_ || model.layers.empty()) return 0;
+  // A cache of another type than the model's is not for the kernel.
+  if (model.layers.front().keys.dtype != model.head.dtype) return 0;
+  return transformer_decode_sequences(shape_of(model), element_of(model.head.dtype));
+}
+
+void DecodeOps::run(Tensor logits, Tensor tokens, Tensor positions, Tensor block_table,
+                    Tensor lengths, const DecodeModel& model) {
+  const DecodeShape shape = shape_of(model);
+  const int64_t S = tokens.size();
+  check_vector(kOp, "tokens", tokens, DType::i32, S);
+  check_vector(kOp, "positions", positions, DType::i32, S);
+  check_vector(kOp, "lengths", lengths, DType::i32, S);
+  check_vector(kOp, "logits", logits, DType::f32, S * shape.vocab);
+  check_alike(kOp, {model.head, model.token_table, model.position_table, model.norm_weight,
+                    model.norm_bias});
+  check_matrix(kOp, "norm", model.norm_weight, 1, shape.C);
+  check_optional_size(kOp, "norm's bias", model.norm_bias, shape.C);
+  for (const Tensor& table : {model.token_table, model.position_table, model.head}) {
+    check_matrix(kOp, "a table", table, table.dim(0), shape.C);
+  }
+
+  TransformerDecode decode{};
+  for (size_t i = 0; i < model.layers.size(); ++i) {
+    const DecodeLayer& layer = model.layers[i];
+    check_layer(layer, shape, block_table, lengths);
+    decode.blocks[i] = {{layer.norm1_weight.data, layer.norm1_bias.data},
+                        {layer.norm2_weight.data, layer.norm2_bias.data},
+                        linear_of(layer.qkv_weight, layer.qkv_bias),
+                        linear_of(layer.projection_weight, layer.projection_bias),
+                        linear_of(layer.up_weight, layer.up_bias),
+                        linear_of(layer.down_weight, layer.down_bias),
+                        layer.keys.data,
+                        layer.values.data};
+  }
+  decode.norm = {model.norm_weight.data, model.norm_bias.data};
+  decode.head = model.head.data;
+  decode.token_table = model.token_table.data;
+  decode.position_table = model.position_table.data;
+  decode.exchange = exchange_->data();
+  decode.layers = shape.layers, decode.C = shape.C, decode.H = shape.H, decode.D = shape.D;
+  decode.hidden = shape.hidden, decode.vocab = shape.vocab;
+  decode.block_size = static_cast<int>(model.layers.front().keys.dim(1));
+  decode.max_blocks = static_cast<int>(block_table.dim(1));
+  decode.epsilon = model.epsilon;
+  decode.scale = 1 / std::sqrt(static_cast<float>(shape.D));
+  const int64_t most = sequences(model);
+  for (int64_t begin = 0; begin < S; begin += most) {
+    decode.S = static_cast<int>(std::min(most, S - begin));
+    decode.tokens = tokens.i32() + begin;
+    decode.positions = positions.i32() + begin;
+    decode.lengths = lengths.i32() + begin;
+    decode.block_table = block_table.i32() + begin * block_table.dim(1);
+    decode.logits = logits.f32() + begin * shape.vocab;
+    cuda::transformer_decode(decode, element_of(model.head.dtype), stream_);
+  }
+}
+
+void DecodeOps::sample(const SampledSequences& sequences, Tensor logits, int64_t vocab,
+                       const SamplingOptions& options) {
+  check_sampling("sample_tokens", sequences, logits, vocab);
+  SamplingProblem problem{};
+  problem.logits = logits.f32();
+  problem.S = sequences.tokens.size(), problem.vocab = vocab, problem.padded = logits.columns();
+  problem.history = sequences.history.i32(), problem.N = sequences.history.dim(1);
+  problem.lengths = sequences.lengths.i32(), problem.draws = sequences.draws.i32();
+  problem.tokens = sequences.tokens.i32(), problem.positions = sequences.positions.i32();
+  problem.log = sequences.log.i32(), problem.log_rows = sequences.log.dim(0);
+  problem.streams = sequences.streams.i64(), problem.seed = sequences.seed;
+  problem.temperature = options.temperature, problem.top_k = options.top_k;
+  problem.top_p = options.top_p, problem.min_p = options.min_p;
+  problem.repetition_penalty = options.repetition_penalty;
+  cuda::sample_tokens(problem, stream_);
+}
+
+}  // namespace llm::cuda

@@ -1,0 +1,31 @@
+// transformer_decode and sample_tokens of the CUDA backend: checks, and what kernels are given.
+#pragma once
+
+#include <memory>
+
+#include "backend/backend.h"
+#include "cuda/transformer_decode.h"
+
+namespace llm::cuda {
+
+class DecodeOps {
+ public:
+  // Takes memory of `backend`, which must outlive it, where the device has the kernel.
+  DecodeOps(Backend& backend, bool hopper, cudaStream_t stream);
+
+  int64_t own_memory() const { return exchange_ ? exchange_->bytes() : 0; }
+  // The most sequences of one launch; 0: the kernel does not take this model.
+  int64_t sequences(const DecodeModel& model) const;
+  // Any number of sequences, where it takes the model.
+  void run(Tensor logits, Tensor tokens, Tensor positions, Tensor block_table, Tensor lengths,
+           const DecodeModel& model);
+
+  void sample(const SampledSequences& sequences, Tensor logits, int64_t vocab,
+              const SamplingOptions& options);
+
+ private:
+  cudaStream_t stream_;
+  std::unique_ptr<DeviceMemory> exchange_;
+};
+
+}  // namespace llm::cuda

@@ -1,0 +1,348 @@
+// Drawing the next token: a block per sequence.
+//
+// The logits lie in shared memory where they fit. Warp w has the ids from w * (ids per warp) on, 32
+// at a time. What is kept after the cuts is always "above a score, and of those that equal it
+// the first few": the score is found by bisection over its bits, each step a count (top-k) or a sum
+// of probabilities (top-p) over the block. So no order of threads or atomics decides anything. The
+// draw walks the kept tokens in the order of ids: sums per warp, then the warp where it ends alone.
+//
+// Rounding: probabilities and their sums are f64, as on the host, in another order.
+// Bytes: the logits once; where they do not fit into shared memory, once a step.
+#include <algorithm>
+#include <cfloat>
+
+#include "cuda/packet.cuh"
+#include "cuda/sampling.h"
+
+namespace llm::cuda {
+namespace {
+
+constexpr int kThreads = 1024;
+constexpr int kWarps = kThreads / kWarp;
+constexpr int kListed = 2048;  // likely tokens' scores that are looked at alone
+constexpr float kForbidden = -INFINITY;
+
+// Numbers in the order of the floats.
+__device__ __forceinline__ uint32_t key_of(float x) {
+  const uint32_t bits = __float_as_uint(x);
+  return bits >> 31 ? ~bits : bits | 0x80000000u;
+}
+
+struct Shared {
+  double sums[kWarps];
+  int counts[kWarps];
+  int result, listed;
+  uint32_t list[kListed];
+};
+
+// Over the block, for every thread; all call it.
+__device__ double sum_all(Shared& shared, double x) {
+  x = warp_sum(x);
+  if (threadIdx.x % kWarp == 0) shared.sums[threadIdx.x / kWarp] = x;
+  __syncthreads();
+  double sum = 0;
+  for (int w = 0; w < kWarps; ++w) sum += shared.sums[w];
+  __syncthreads();
+  return sum;
+}
+__device__ int count_all(Shared& shared, int x) {
+  x = __reduce_add_sync(~0u, x);
+  if (threadIdx.x % kWarp == 0) shared.counts[threadIdx.x / kWarp] = x;
+  __syncthreads();
+  int count = 0;
+  for (int w = 0; w < kWarps; ++w) count += shared.counts[w];
+  __syncthreads();
+  return count;
+}
+// What the warps before this one have.
+__device__ int count_before(Shared& shared, int x) {
+  x = __reduce_add_sync(~0u, x);
+  if (threadIdx.x % kWarp == 0) shared.counts[threadIdx.x / kWarp] = x;
+  __syncthreads();
+  int count = 0;
+  for (int w = 0; w < static_cast<int>(threadIdx.x) / kWarp; ++w) count += shared.counts[w];
+  __syncthreads();
+  return count;
+}
+__device__ uint32_t max_all(Shared& shared, uint32_t x) {
+  x = __reduce_max_sync(~0u, x);
+  if (threadIdx.x % kWarp == 0) shared.counts[threadIdx.x / kWarp] = static_cast<int>(x);
+  __syncthreads();
+  uint32_t most = 0;
+  for (int w = 0; w < kWarps; ++w) most = max(most, static_cast<uint32_t>(shared.counts[w]));
+  __syncthreads();
+  return most;
+}
+
+// The logits of one sequence as a thread has them.
+struct Row {
+  const float* logits;
+  int vocab, first, rows;  // first id of the lane; ids of the lane: first, first + 32, ...
+
+  __device__ __forceinline__ Row(const float* from, int64_t size)
+      : logits(from), vocab(static_cast<int>(size)) {
+    rows = static_cast<int>(ceil_div(ceil_div(size, kWarps), kWarp));
+    first = static_cast<int>(threadIdx.x) / kWarp * rows * kWarp +
+            static_cast<int>(threadIdx.x) % kWarp;
+  }
+  // body(id, logit) for all of this lane's, the warp together; kForbidden beyond the end.
+  template <typename Body>
+  __device__ __forceinline__ void each(Body&& body) const {
+#pragma unroll 4
+    for (int n = 0; n < rows; ++n) {
+      const int id = first + n * kWarp;
+      body(id, id < vocab ? logits[id] + 0.0f : kForbidden);  // -0 becomes 0
+    }
+  }
+};
+
+// The kept tokens: scores of at least `key`, of those that equal it the first `ties` in the order
+// of ids.
+struct Kept {
+  uint32_t key;
+  int ties;
+};
+
+// Calls body(id, logit, kept) for all of the lane's tokens, the warp together.
+template <typename Body>
+__device__ __forceinline__ void each_kept(Shared& shared, const Row& row, const Kept& kept,
+                                          Body&& body) {
+  int equal = 0;
+  row.each([&](int, float x) { equal += x != kForbidden && key_of(x) == kept.key; });
+  int before = count_before(shared, equal);
+  const uint32_t below = (1u << threadIdx.x % kWarp) - 1;
+  row.each([&](int id, float x) {
+    const uint32_t key = key_of(x);
+    const bool tie = x != kForbidden && key == kept.key;
+    const uint32_t ties = __ballot_sync(~0u, tie);
+    const bool in =
+        x != kForbidden && (key > kept.key || (tie && before + __popc(ties & below) < kept.ties));
+    before += __popc(ties);
+    body(id, x, in);
+  });
+}
+
+__device__ Kept keep_top_k(Shared& shared, const Row& row, int64_t k, uint32_t highest) {
+  constexpr int kAll = 1 << 30;
+  if (k <= 0) return {0, kAll};
+  // Every thread's highest: k of them are at least their k-th highest, so k tokens are.
+  uint32_t own = 0;
+  row.each([&](int, float x) {
+    if (x != kForbidden) own = max(own, key_of(x));
+  });
+  uint32_t low = 0;
+  for (int bit = 31; bit >= 0 && k <= kThreads; --bit) {
+    const uint32_t tried = low | 1u << bit;
+    if (tried <= highest && count_all(shared, own >= tried) >= k) low = tried;
+  }
+  // The tokens that reach it, if few, are all that has to be looked at; in any order.
+  if (threadIdx.x == 0) shared.listed = 0;
+  __syncthreads();
+  row.each([&](int, float x) {
+    if (x == kForbidden || key_of(x) < low) return;
+    const int at = atomicAdd(&shared.listed, 1);
+    if (at < kListed) shared.list[at] = key_of(x);
+  });
+  __syncthreads();
+  const int listed = shared.listed;
+  const auto count_from = [&](uint32_t key) {
+    int count = 0;
+    if (listed <= kListed) {
+      for (int i = threadIdx.x; i < listed; i += kThreads) count += shared.list[i] >= key;
+    } else {
+      row.each([&](int, float x) { count += x != kForbidden && key_of(x) >= key; });
+    }
+    return count_all(shared, count);
+  };
+  // The highest score that k tokens reach, in [low, highest].
+  uint32_t high = highest;
+  while (low < high) {
+    const uint32_t tried = low + (high - low + 1) / 2;
+    const int count = count_from(tried);
+    if (count == k) return {tried, kAll};
+    if (count > k) {
+      low = tried;
+    } else {
+      high = tried - 1;
+    }
+  }
+  return {low, static_cast<int>(k) - count_from(low + 1)};
+}
+
+// Of what is kept, the fewest most likely that reach p of the probability.
+template <typename Weight>
+__device__ Kept keep_top_p(Shared& shared, const Row& row, const Kept& kept, double p,
+                           uint32_t highest, const Weight& weight) {
+  if (p >= 1) return kept;
+  const auto mass_from = [&](uint32_t key) {
+    double sum = 0;
+    each_kept(shared, row, kept, [&](int, float x, bool in) {
+      if (in && key_of(x) >= key) sum += weight(x);
+    });
+    return sum_all(shared, sum);
+  };
+  const double wanted = p * mass_from(0);
+  uint32_t low = kept.key, high = highest;  // the highest score from which the mass is reached
+  while (low < high) {
+    const uint32_t tried = low + (high - low + 1) / 2;
+    if (mass_from(tried) >= wanted) {
+      low = tried;
+    } else {
+      high = tried - 1;
+    }
+  }
+  const double above = low == 0xffffffffu ? 0 : mass_from(low + 1);
+  const float score = __uint_as_float(low >> 31 ? low & 0x7fffffffu : ~low);
+  const double each = weight(score);
+  const double ties = each > 0 ? ceil((wanted - above) / each) : 1;
+  const int most = low == kept.key ? kept.ties : 1 << 30;
+  return {low, min(most, static_cast<int>(fmax(1.0, fmin(ties, 1e9))))};
+}
+
+// The token where the sum of the weights, in the order of ids, exceeds `target`; the last one with
+// any weight if rounding keeps it below.
+template <typename Weight>
+__device__ int walk(Shared& shared, const Row& row, const Kept& kept, double uniform,
+                    const Weight& weight) {
+  const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
+  double own = 0;
+  each_kept(shared, row, kept, [&](int, float x, bool in) { own += in ? weight(x) : 0; });
+  own = warp_sum(own);
+  if (lane == 0) shared.sums[warp] = own;
+  if (threadIdx.x == 0) shared.result = -1;
+  __syncthreads();
+  double total = 0, begin = 0;
+  for (int w = 0; w < kWarps; ++w) total += shared.sums[w];
+  const double target = total * uniform;
+  int chosen = -1, last = 0;
+  double reached = 0;
+  for (int w = 0; w < kWarps; ++w) {
+    if (shared.sums[w] > 0) last = w;
+    if (chosen < 0 && reached + shared.sums[w] > target) chosen = w, begin = reached;
+    reached += shared.sums[w];
+  }
+  const bool sliver = chosen < 0;
+  if (sliver) chosen = last;
+  int found = -1, final_id = -1;  // of the warp
+  each_kept(shared, row, kept, [&](int id, float x, bool in) {
+    double sum = in ? weight(x) : 0;
+    const uint32_t any = __ballot_sync(~0u, sum > 0);
+    if (warp != chosen || any == 0 || found >= 0) return;
+#pragma unroll
+    for (int offset = 1; offset < kWarp; offset *= 2) {
+      const double other = __shfl_up_sync(~0u, sum, offset);
+      if (lane >= offset) sum += other;
+    }
+    const uint32_t beyond = __ballot_sync(~0u, begin + sum > target) & any;
+    begin += __shfl_sync(~0u, sum, kWarp - 1);
+    final_id = id - lane + 31 - __clz(any);
+    if (beyond != 0 && !sliver) found = id - lane + __ffs(beyond) - 1;
+  });
+  if (warp == chosen && lane == 0) shared.result = found >= 0 ? found : final_id;
+  __syncthreads();
+  return shared.result;
+}
+
+// Makes tokens of the history less likely, each once.   seen: a bit per token, zeros
+__device__ void penalize(float* logits, int vocab, const int32_t* history, int length,
+                         double penalty, uint32_t* seen) {
+  for (int i = threadIdx.x; i < (vocab + 31) / 32; i += kThreads) seen[i] = 0;
+  __syncthreads();
+  for (int i = threadIdx.x; i < length; i += kThreads) {
+    const int id = history[i];
+    if (id < 0 || id >= vocab) continue;
+    const uint32_t bit = 1u << id % 32;
+    if (atomicOr(seen + id / 32, bit) & bit) continue;
+    const double logit = logits[id], changed = logit > 0 ? logit / penalty : logit * penalty;
+    const double most = FLT_MAX;
+    if (isfinite(logit)) logits[id] = static_cast<float>(fmin(fmax(changed, -most), most));
+  }
+  __syncthreads();
+}
+
+__device__ double uniform_of(uint64_t seed, uint64_t stream, uint64_t number) {
+  const uint4 words = philox_block(seed, stream, number / 2);
+  const uint64_t low = number % 2 ? words.z : words.x, high = number % 2 ? words.w : words.y;
+  return static_cast<double>((high << 32 | low) >> 11) * 0x1p-53;
+}
+
+__device__ int draw(Shared& shared, const SamplingProblem& problem, const float* logits, int s) {
+  const Row row(logits, problem.vocab);
+  uint32_t own = 0;
+  int bad = 0;
+  row.each([&](int, float x) {
+    bad += !(x < INFINITY);
+    if (x != kForbidden) own = max(own, key_of(x));
+  });
+  bad = count_all(shared, bad);
+  const uint32_t highest = max_all(shared, own);
+  if (bad > 0 || highest == 0) return -1;
+  if (problem.temperature == 0) {
+    uint32_t best = 0;  // the lowest id is the highest complement
+    row.each([&](int id, float x) {
+      if (x != kForbidden && key_of(x) == highest) best = max(best, ~static_cast<uint32_t>(id));
+    });
+    return static_cast<int>(~max_all(shared, best));
+  }
+  const double top = __uint_as_float(highest >> 31 ? highest & 0x7fffffffu : ~highest);
+  const double lowest = problem.min_p > 0 ? log(problem.min_p) : -INFINITY;
+  const auto plain = [&](float x) { return exp((x - top) / problem.temperature); };
+  const auto weight = [&](float x) {
+    const double score = (x - top) / problem.temperature;
+    return score < lowest ? 0 : exp(score);
+  };
+  const Kept likely = keep_top_k(shared, row, problem.top_k, highest);
+  const Kept kept = keep_top_p(shared, row, likely, problem.top_p, highest, plain);
+  const double uniform = uniform_of(problem.seed, static_cast<uint64_t>(problem.streams[s]),
+                                    static_cast<uint64_t>(problem.draws[s]));
+  return walk(shared, row, kept, uniform, weight);
+}
+
+// Dynamic shared memory: a bit per token if there is a penalty, then the logits if they fit.
+__global__ void __launch_bounds__(kThreads)
+    sample_tokens_kernel(SamplingProblem problem, int seen_words, bool keeps_logits) {
+  __shared__ Shared shared;
+  extern __shared__ uint32_t dynamic[];
+  const int s = blockIdx.x;
+  const int64_t length = problem.lengths[s];
+  float* logits = problem.logits + s * problem.padded;
+  int32_t* history = problem.history + s * problem.N;
+  if (seen_words > 0) {
+    penalize(logits, static_cast<int>(problem.vocab), history, static_cast<int>(length),
+             problem.repetition_penalty, dynamic);
+  }
+  if (keeps_logits) {
+    float* kept = reinterpret_cast<float*>(dynamic + seen_words);
+    for (int64_t i = threadIdx.x; i < problem.vocab; i += kThreads) kept[i] = logits[i];
+    __syncthreads();
+    logits = kept;
+  }
+  const int id = draw(shared, problem, logits, s);
+  if (threadIdx.x != 0) return;
+  const int draws = problem.draws[s];
+  const int64_t at = min(length, problem.N - 1);
+  problem.log[draws % problem.log_rows * problem.S + s] = id;
+  history[at] = problem.tokens[s] = max(id, 0);
+  problem.positions[s] = static_cast<int32_t>(at);
+  problem.lengths[s] = static_cast<int32_t>(at + 1);
+  problem.draws[s] = draws + 1;
+}
+
+}  // namespace
+
+void sample_tokens(const SamplingProblem& problem, cudaStream_t stream) {
+  if (problem.S == 0) return;
+  const bool penalty = problem.repetition_penalty != 1;
+  const int seen_words = penalty ? static_cast<int>(ceil_div(problem.vocab, 32)) : 0;
+  const int64_t bytes = (seen_words + problem.vocab) * 4;
+  const int64_t most = device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin) -
+                       static_cast<int64_t>(sizeof(Shared)) - 256;
+  const bool keeps_logits = bytes <= most;
+  const int64_t dynamic = keeps_logits ? bytes : seen_words * 4;
+  cudaFuncSetAttribute(sample_tokens_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                       static_cast<int>(dynamic));
+  sample_tokens_kernel<<<static_cast<unsigned>(problem.S), kThreads, static_cast<size_t>(dynamic),
+                         stream>>>(problem, seen_words, keeps_logits);
+}
+
+}  // namespace llm::cuda

@@ -1,0 +1,117 @@
+// Steps that stay on the device draw what the host would draw from the decoder's logits.
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "cli/device.h"
+#include "cpu_ref/cpu_backend.h"
+#include "infer/decoder.h"
+#include "infer/device_steps.h"
+#include "support/small_model.h"
+
+namespace llm::test {
+namespace {
+
+using Ids = std::vector<TokenId>;
+
+constexpr int64_t kVocab = 65;
+
+// Null where there is no GPU.
+std::unique_ptr<Backend> gpu() {
+  try {
+    return make_backend("cuda", {});
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::device) throw;
+    return nullptr;
+  }
+}
+
+std::vector<Ids> prompts() {
+  return {golden_tokens(0, 1, 5, kVocab).tokens, golden_tokens(1, 1, 1, kVocab).tokens,
+          golden_tokens(2, 1, 12, kVocab).tokens};
+}
+
+// What each prompt goes on with, token by token through the host.
+std::vector<Ids> through_the_host(Gpt& model, const SamplerOptions& options, int64_t count) {
+  const std::vector<Ids> given = prompts();
+  std::vector<Ids> texts = given, drawn(given.size());
+  Decoder decoder(model, std::ssize(given), model.config().context);
+  for (size_t s = 0; s < given.size(); ++s) decoder.prefill(static_cast<int64_t>(s), given[s]);
+  for (int64_t n = 0; n < count; ++n) {
+    Ids next;
+    for (size_t s = 0; s < given.size(); ++s) {
+      next.push_back(
+          Sampler(options, 9, s)
+              .draw(decoder.logits(static_cast<int64_t>(s)), texts[s], static_cast<uint64_t>(n)));
+      texts[s].push_back(next.back());
+      drawn[s].push_back(next.back());
+    }
+    if (n + 1 < count) decoder.step(next);
+  }
+  return drawn;
+}
+
+std::vector<Ids> on_the_device(Gpt& model, const SamplerOptions& options, int64_t count,
+                               int64_t ahead) {
+  const std::vector<Ids> given = prompts();
+  std::vector<Ids> drawn(given.size());
+  Decoder decoder(model, std::ssize(given), model.config().context);
+  std::vector<std::span<const TokenId>> histories;
+  std::vector<uint64_t> streams;
+  for (size_t s = 0; s < given.size(); ++s) {
+    decoder.prefill(static_cast<int64_t>(s), given[s]);
+    histories.emplace_back(given[s]);
+    streams.push_back(Sampler::stream_of(s));
+  }
+  DeviceSteps steps(decoder, options, 9, histories, streams, kVocab);
+  int64_t queued = 0;
+  for (int64_t n = 0; n < count; ++n) {
+    while (queued < count && queued < n + ahead) steps.queue(), ++queued;
+    const Ids tokens = steps.take();
+    for (size_t s = 0; s < given.size(); ++s) drawn[s].push_back(tokens[s]);
+  }
+  return drawn;
+}
+
+void expect_the_same(Backend& backend) {
+  Gpt model(backend, golden_config(), {});
+  fill_golden_weights(model);
+  for (const SamplerOptions& options :
+       {SamplerOptions{.temperature = 0},
+        SamplerOptions{.temperature = 0, .repetition_penalty = 1.5},
+        SamplerOptions{.temperature = 1, .top_k = 20},
+        SamplerOptions{.temperature = 1.2, .top_k = 0, .top_p = 0.8, .repetition_penalty = 1.2}}) {
+    const std::vector<Ids> expected = through_the_host(model, options, 15);
+    EXPECT_EQ(on_the_device(model, options, 15, 1), expected) << options.temperature;
+    EXPECT_EQ(on_the_device(model, options, 15, DeviceSteps::kAhead), expected)
+        << options.temperature;
+  }
+}
+
+TEST(Decoder, StepsOnTheDeviceDrawWhatTheHostDraws) { expect_the_same(*make_cpu_backend()); }
+
+TEST(Decoder, StepsOnAGpuDrawWhatTheHostDraws) {
+  const auto backend = gpu();
+  if (!backend) GTEST_SKIP() << "no GPU here";
+  expect_the_same(*backend);
+}
+
+// A context that is full: the last place is repeated, and nothing is written behind it.
+TEST(Decoder, AFullContextEndsQuietly) {
+  const auto backend = make_cpu_backend();
+  Gpt model(*backend, golden_config(), {});
+  fill_golden_weights(model);
+  const Ids prompt = golden_tokens(0, 1, 30, kVocab).tokens;
+  Decoder decoder(model, 1, 32);
+  decoder.prefill(0, prompt);
+  const std::vector<uint64_t> streams = {1};
+  DeviceSteps steps(decoder, {.temperature = 0}, 1, {prompt}, streams, kVocab);
+  for (int step = 0; step < 6; ++step) {
+    steps.queue();
+    const TokenId token = steps.take().front();
+    EXPECT_GE(token, 0);
+    EXPECT_LT(token, kVocab);
+  }
+}
+
+}  // namespace
+}  // namespace llm::test
