@@ -20,6 +20,7 @@
 #include "data/classifiable_texts.h"
 #include "infer/classifier.h"
 #include "infer/text_stream.h"
+#include "text/unicode.h"
 #include "train/confusion.h"
 
 namespace llm {
@@ -131,6 +132,10 @@ void classify_text(const Arguments& arguments, const Asked& asked, Classifier& c
   BadRows bad(/*skip=*/true);  // its line number would be no help
   std::optional<TokenizedExamples> examples;
   if (text.find_first_not_of(" \t\r\n") == std::string::npos) fail_usage(where, "is empty");
+  if (const size_t valid = valid_utf8_prefix(text); valid < text.size()) {
+    fail_usage(where,
+               fmt::format("byte {} is not UTF-8", with_commas(static_cast<int64_t>(valid))));
+  }
   try {
     examples = asked.tokenize({&one, 1}, where, bad);
   } catch (const Error&) {

@@ -1,3 +1,4 @@
+// What this process was called with.
 #pragma once
 
 #include <string>
