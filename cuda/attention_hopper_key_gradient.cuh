@@ -145,9 +145,7 @@ struct KeyGradientWalk {
   int block, heads_left;  // where it is: the query block, and heads after this one
 
   // Each lane for itself, as each has read lse and delta.
-  __device__ __forceinline__ void release(int at) const {
-    barrier_arrive(&shared.empty[at]);
-  }
+  __device__ __forceinline__ void release(int at) const { barrier_arrive(&shared.empty[at]); }
   // Gives the last tile's k and v buffer back; by now its stores have read it.
   __device__ __forceinline__ void give_back(uint64_t* stored) const {
     if (threadIdx.x % kWarpgroup != 0 || !stored) return;
