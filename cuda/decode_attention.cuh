@@ -13,13 +13,22 @@
 
 namespace llm::cuda {
 
-constexpr int kChunkKeys = 128;  // that are worth a chunk of their own
+constexpr int kChunkKeys = 384;  // that are worth a chunk of their own
 
 #ifdef LLM_HOPPER
 
+constexpr int kMostChannels = kPartialLanes * kChannels;  // of a head
+
+struct AttentionTask {
+  int s, h, chunk, chunks, slot;  // slot: of the first chunk's partial result
+};
+
 struct AttentionShared {
-  float qkv[3][kPartialLanes * kChannels];  // of one head
-  Partial partials[kDecodeWarps][kPartialLanes];
+  float qkv[3][kMostChannels];  // of one head
+  // Partial softmaxes over the keys of a warp or a chunk.
+  float sums[kDecodeWarps][kMostChannels], tops[kDecodeWarps], totals[kDecodeWarps];
+  int most;            // chunks of the longest sequence
+  AttentionTask task;  // this multiprocessor's first; none where chunk >= chunks
 };
 
 // kChannels channels of a key or value as they lie in the cache.
@@ -48,9 +57,10 @@ struct CachedKeys {
   static constexpr int kGroups = kDecodeThreads / kLanes;
   static constexpr int kCount = 4;  // of a group, at once
 
-  const T *keys, *values;  // at the lane's channels of the head
-  const int32_t* blocks;   // of the sequence
-  int block_size, row, end;
+  const T *keys, *values;              // at the lane's channels of the head
+  const T *later_keys, *later_values;  // the same of the next layer
+  const int32_t* blocks;               // of the sequence
+  int block_shift, row, end;
   bool active;  // the lane has channels
   CachedChannels<T> key[kCount], value[kCount];
 
@@ -61,10 +71,13 @@ struct CachedKeys {
       key[n] = value[n] = CachedChannels<T>{};
       const int position = begin + threadIdx.x / kLanes + n * kGroups;
       if (position >= end || !active) continue;
-      const int64_t block = __ldg(blocks + position / block_size);
-      const int64_t offset = (block * block_size + position % block_size) * row;
+      const int block = __ldg(blocks + (position >> block_shift));
+      const int place = (block << block_shift) + (position & ((1 << block_shift) - 1));
+      const int64_t offset = int64_t{place} * row;
       key[n].load(keys + offset);
       value[n].load(values + offset);
+      prefetch_line(later_keys + offset);
+      prefetch_line(later_values + offset);
     }
   }
   __device__ __forceinline__ void attend(Partial& partial, const float (&query)[kChannels],
@@ -88,10 +101,6 @@ struct CachedKeys {
       if (first + n * kGroups < end) partial.add(score[n], channels);
     }
   }
-};
-
-struct AttentionTask {
-  int s, h, chunk, chunks, slot;  // slot: of the first chunk's partial result
 };
 
 // Chunks of a sequence of `length` tokens, the new one included.
@@ -129,84 +138,98 @@ __device__ __forceinline__ void append_to_cache(const AttentionShared& shared,
                                                 const TransformerDecode& decode,
                                                 const DecodeBlock& block, const AttentionTask& task,
                                                 int position) {
-  const int D = decode.D, size = decode.block_size;
-  const int64_t page = decode.block_table[task.s * decode.max_blocks + position / size];
-  const int64_t offset = ((page * size + position % size) * decode.H + task.h) * D;
-  for (int i = threadIdx.x; i < 2 * D; i += kDecodeThreads) {
-    T* to = static_cast<T*>(i < D ? block.keys : block.values) + offset + i % D;
-    *to = from_float<T>(shared.qkv[i < D ? 1 : 2][i % D]);
-  }
+  const int D = decode.D, shift = decode.block_shift;
+  const int64_t page = decode.block_table[task.s * decode.max_blocks + (position >> shift)];
+  const int64_t place = (page << shift) + (position & ((1 << shift) - 1));
+  const int part = threadIdx.x / kMostChannels, channel = threadIdx.x % kMostChannels;
+  static_assert(kDecodeThreads == 2 * kMostChannels, "keys and values at once");
+  if (channel >= D) return;
+  T* to = static_cast<T*>(part == 0 ? block.keys : block.values);
+  to[(place * decode.H + task.h) * D + channel] = from_float<T>(shared.qkv[1 + part][channel]);
 }
 
-__device__ __forceinline__ void send_partial(uint64_t* to, const Partial& partial, uint32_t flag) {
-  send(to, partial.top, partial.total, flag);
-#pragma unroll
-  for (int i = 0; i < kChannels; i += 2) {
-    send(to + 2 + i, partial.sum[i], partial.sum[i + 1], flag);
-  }
-}
-__device__ __forceinline__ Partial take_partial(const uint64_t* from, uint32_t flag) {
-  TwoUnits two[kPartialUnits / 2];
-#pragma unroll
-  for (int i = 0; i < kPartialUnits / 2; ++i) two[i].load(from + 2 * i);
-  float values[kPartialUnits];
-#pragma unroll
-  for (int i = 0; i < kPartialUnits / 2; ++i) {
-    two[i].wait(from + 2 * i, flag);
-    values[2 * i] = __uint_as_float(two[i].data().x);
-    values[2 * i + 1] = __uint_as_float(two[i].data().y);
-  }
-  Partial partial{values[0], values[1], {}};
-#pragma unroll
-  for (int i = 0; i < kChannels; ++i) partial.sum[i] = values[2 + i];
-  return partial;
-}
+// A channel's part of a softmax over some keys.
+struct ChannelPartial {
+  float top, total, sum;
+};
 
-// What all warps made of the task's keys, in the first kLanes threads.
-template <int kLanes>
-__device__ __forceinline__ Partial merge_block(AttentionShared& shared, int warps) {
+// Of the first `count` parts in shared memory, for channel threadIdx.x < D, in their order.
+__device__ __forceinline__ ChannelPartial merge_parts(const AttentionShared& shared, int count,
+                                                      int D) {
   computing_barrier();
-  Partial all;
-  if (threadIdx.x < kLanes) {
-    all = shared.partials[0][threadIdx.x];
-    for (int warp = 1; warp < warps; ++warp) all.merge(shared.partials[warp][threadIdx.x]);
+  ChannelPartial all{-FLT_MAX, 0, 0};
+  if (threadIdx.x >= D) return all;
+#pragma unroll
+  for (int i = 0; i < kDecodeWarps; ++i) {
+    if (i < count) all.top = fmaxf(all.top, shared.tops[i]);
+  }
+#pragma unroll
+  for (int i = 0; i < kDecodeWarps; ++i) {
+    if (i >= count) continue;
+    const float factor = exp_of(shared.tops[i] - all.top);
+    all.total += factor * shared.totals[i];
+    all.sum += factor * shared.sums[i][threadIdx.x];
   }
   return all;
 }
 
-// The other chunks' results, one warp for each or two, and all in the order of the chunks.
-template <int kLanes>
-__device__ __forceinline__ Partial merge_chunks(AttentionShared& shared, Partial own,
-                                                const AttentionTask& task, const uint64_t* partials,
-                                                uint32_t flag) {
+// A partial result as units: its maximum and total, then the channels' sums.
+__device__ __forceinline__ uint64_t* partial_at(Exchange& exchange, int slot) {
+  return exchange.partials + int64_t{slot} * kPartialLanes * kPartialUnits;
+}
+
+__device__ __forceinline__ void send_partial(uint64_t* to, const ChannelPartial& all, int D,
+                                             uint32_t flag) {
+  const float next = __shfl_down_sync(~0u, all.sum, 1);
+  if (threadIdx.x >= D) return;
+  if (threadIdx.x == 0) send(to, all.top, all.total, flag);
+  if (threadIdx.x % 2 == 0) send(to + 2 + threadIdx.x, all.sum, next, flag);
+}
+
+// The other chunks' results, one warp for each, and all in the order of the chunks.
+__device__ __forceinline__ ChannelPartial merge_chunks(AttentionShared& shared, ChannelPartial all,
+                                                       const AttentionTask& task,
+                                                       Exchange& exchange, int D, uint32_t flag) {
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
-  for (int begin = 1; begin < task.chunks; begin += kDecodeWarps) {
-    computing_barrier();  // shared.partials was read
-    if (begin + warp < task.chunks && lane < kLanes) {
-      const int slot = (task.slot + begin + warp) * kPartialLanes + lane;
-      shared.partials[warp][lane] = take_partial(partials + int64_t{slot} * kPartialUnits, flag);
+  for (int begin = 1; begin < task.chunks; begin += kDecodeWarps - 1) {
+    computing_barrier();  // the parts were read
+    if (threadIdx.x < D) shared.sums[0][threadIdx.x] = all.sum;
+    if (threadIdx.x == 0) shared.tops[0] = all.top, shared.totals[0] = all.total;
+    const int chunk = begin + warp - 1;
+    if (warp > 0 && chunk < task.chunks) {
+      receive<3>(partial_at(exchange, task.slot + chunk), lane, kWarp, D / 2 + 1, flag,
+                 [&](int i, uint2 data) {
+                   const float a = __uint_as_float(data.x), b = __uint_as_float(data.y);
+                   if (i == 0) {
+                     shared.tops[warp] = a, shared.totals[warp] = b;
+                   } else {
+                     shared.sums[warp][2 * i - 2] = a, shared.sums[warp][2 * i - 1] = b;
+                   }
+                 });
     }
-    __syncwarp();
-    const Partial others = merge_block<kLanes>(shared, min(kDecodeWarps, task.chunks - begin));
-    if (threadIdx.x < kLanes) own.merge(others);
+    all = merge_parts(shared, min(kDecodeWarps, task.chunks - begin + 1), D);
   }
-  return own;
+  return all;
 }
 
 template <typename T, int kLanes>
 __device__ __forceinline__ void run_task(AttentionShared& shared, const TransformerDecode& decode,
-                                         const DecodeBlock& block, const AttentionTask& task,
-                                         int length, Exchange& exchange, uint32_t flag) {
+                                         const DecodeBlock& block, const DecodeBlock& later,
+                                         const AttentionTask& task, int length, Exchange& exchange,
+                                         uint32_t flag) {
   const int D = decode.D, channel = threadIdx.x % kLanes * kChannels, cached = length - 1;
-  const int begin = cached * task.chunk / task.chunks;
+  const bool whole = task.chunks == 1;
+  const int begin = whole ? 0 : cached * task.chunk / task.chunks;
   const bool last = task.chunk == task.chunks - 1;
   CachedKeys<T, kLanes> keys;
   keys.keys = static_cast<const T*>(block.keys) + task.h * D + channel;
   keys.values = static_cast<const T*>(block.values) + task.h * D + channel;
+  keys.later_keys = static_cast<const T*>(later.keys) + task.h * D + channel;
+  keys.later_values = static_cast<const T*>(later.values) + task.h * D + channel;
   keys.blocks = decode.block_table + task.s * decode.max_blocks;
-  keys.block_size = decode.block_size;
+  keys.block_shift = decode.block_shift;
   keys.row = decode.H * D;
-  keys.end = cached * (task.chunk + 1) / task.chunks;
+  keys.end = whole ? cached : cached * (task.chunk + 1) / task.chunks;
   keys.active = channel < D;
   keys.load(begin);
   take_qkv<T>(shared, decode, task, exchange.qkv, flag);
@@ -235,24 +258,48 @@ __device__ __forceinline__ void run_task(AttentionShared& shared, const Transfor
     __syncwarp();
   }
   merge_warp<kLanes>(partial);
-  if (threadIdx.x % kWarp < kLanes)
-    shared.partials[threadIdx.x / kWarp][threadIdx.x % kWarp] = partial;
-  Partial all = merge_block<kLanes>(shared, kDecodeWarps);
-  if (task.chunk == 0) {
-    all = merge_chunks<kLanes>(shared, all, task, exchange.partials, flag);
-    if (threadIdx.x < kLanes && keys.active) {
-      uint64_t* to = exchange.attention + int64_t{task.s} * decode.C / kUnitElements<T>;
+  const int warp = threadIdx.x / kWarp;
+  if (threadIdx.x % kWarp == 0)
+    shared.tops[warp] = partial.top, shared.totals[warp] = partial.total;
+  if (threadIdx.x % kWarp < kLanes) {
 #pragma unroll
-      for (int i = 0; i < kChannels; i += 2) {
-        send_pair<T>(to, (task.h * D + channel + i) / 2, all.sum[i] / all.total,
-                     all.sum[i + 1] / all.total, flag);
-      }
+    for (int i = 0; i < kChannels; ++i) shared.sums[warp][channel + i] = partial.sum[i];
+  }
+  ChannelPartial all = merge_parts(shared, kDecodeWarps, D);
+  if (task.chunk > 0) {
+    send_partial(partial_at(exchange, task.slot + task.chunk), all, D, flag);
+  } else {
+    if (!whole) all = merge_chunks(shared, all, task, exchange, D, flag);
+    const float out = threadIdx.x < D ? all.sum / all.total : 0;
+    const float next = __shfl_down_sync(~0u, out, 1);
+    uint64_t* to = exchange.attention + int64_t{task.s} * decode.C / kUnitElements<T>;
+    if (threadIdx.x < D && threadIdx.x % 2 == 0) {
+      send_pair<T>(to, (task.h * D + static_cast<int>(threadIdx.x)) / 2, out, next, flag);
     }
-  } else if (threadIdx.x < kLanes) {
-    const int slot = (task.slot + task.chunk) * kPartialLanes + threadIdx.x;
-    send_partial(exchange.partials + int64_t{slot} * kPartialUnits, all, flag);
   }
   if (last) append_to_cache<T>(shared, decode, block, task, cached);
+}
+
+__device__ __forceinline__ AttentionTask make_task(const TransformerDecode& decode,
+                                                   const int* lengths, int number, int most) {
+  AttentionTask task{0, 0, 1, 0, 0};
+  if (number >= decode.S * decode.H * most) return task;
+  const int head = number / most;
+  task.chunk = number % most;
+  task.s = head / decode.H;
+  task.h = head % decode.H;
+  task.slot = head * most;
+  task.chunks = chunks_of(lengths[task.s]);
+  return task;
+}
+
+// Once per launch, by one thread.
+__device__ __forceinline__ void plan_attention(AttentionShared& shared,
+                                               const TransformerDecode& decode,
+                                               const int* lengths) {
+  shared.most = 1;
+  for (int s = 0; s < decode.S; ++s) shared.most = max(shared.most, chunks_of(lengths[s]));
+  shared.task = make_task(decode, lengths, blockIdx.x, shared.most);
 }
 
 // This multiprocessor's tasks of one layer.   lengths: in shared memory
@@ -260,25 +307,18 @@ __device__ __forceinline__ void run_task(AttentionShared& shared, const Transfor
 // before it at most: with more than 30 multiprocessors every wait leads to an earlier task.
 template <typename T>
 __device__ __forceinline__ void attend(AttentionShared& shared, const TransformerDecode& decode,
-                                       const DecodeBlock& block, const int* lengths,
-                                       Exchange& exchange, uint32_t flag) {
-  int most = 1;
-  for (int s = 0; s < decode.S; ++s) most = max(most, chunks_of(lengths[s]));
-  const int tasks = decode.S * decode.H * most;
+                                       const DecodeBlock& block, const DecodeBlock& later,
+                                       const int* lengths, Exchange& exchange, uint32_t flag) {
+  const int most = shared.most, tasks = decode.S * decode.H * most;
+  AttentionTask task = shared.task;
   for (int number = blockIdx.x; number < tasks; number += gridDim.x) {
-    AttentionTask task;
-    const int head = number / most;
-    task.chunk = number % most;
-    task.s = head / decode.H;
-    task.h = head % decode.H;
-    task.slot = head * most;
-    const int length = lengths[task.s];
-    task.chunks = chunks_of(length);
+    if (number != blockIdx.x) task = make_task(decode, lengths, number, most);
     if (task.chunk >= task.chunks) continue;
+    const int length = lengths[task.s];
     if (decode.D <= 8 * kChannels) {
-      run_task<T, 8>(shared, decode, block, task, length, exchange, flag);
+      run_task<T, 8>(shared, decode, block, later, task, length, exchange, flag);
     } else {
-      run_task<T, 16>(shared, decode, block, task, length, exchange, flag);
+      run_task<T, 16>(shared, decode, block, later, task, length, exchange, flag);
     }
     computing_barrier();  // before the next task's query is stored
   }

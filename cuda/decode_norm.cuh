@@ -12,9 +12,9 @@ namespace llm::cuda {
 // A row is kParts parts whatever the number of sequences, so that its statistics are the same sums.
 constexpr int kParts = kDecodeWarps;
 
-// Of a part of a row.
+// Of a part of a row. In f64 one pass is enough: nothing cancels that f32 could tell.
 struct Moments {
-  float count, mean, squares;  // squares: sum of (x - mean)^2
+  double sum, squares;
 };
 
 // The warps that share the row of one sequence, of kS, and a thread's place among their lanes.
@@ -91,29 +91,21 @@ __device__ __forceinline__ void store_pair(char* row, int pair, float a, float b
   }
 }
 
-// Of the numbers of part `part`, of which each lane has x[first], x[first + kS], ...
+// Of the numbers of a part, of which each lane has x[first], x[first + kS], ...; zeros beyond.
 template <int kS, int kPairs>
-__device__ __forceinline__ Moments moments_of(const float2 (&x)[kPairs], int first, int part,
-                                              int pairs) {
-  int count = 0;
+__device__ __forceinline__ Moments moments_of(const float2 (&x)[kPairs], int first) {
+  Moments moments{0, 0};
 #pragma unroll
-  for (int n = 0; n < kPairs / kS; ++n) {
-    count += 2 * max(0, min(kWarp, pairs - (n * kParts + part) * kWarp));
+  for (int n = first; n < kPairs; n += kS) {
+    const double a = x[n].x, b = x[n].y;
+    moments.sum += a + b;
+    moments.squares += a * a + b * b;
   }
-  Moments moments{static_cast<float>(count), 0, 0};
-  if (count == 0) return moments;
-  float sum = 0, squares = 0;
 #pragma unroll
-  for (int n = 0; n < kPairs / kS; ++n) sum += x[n * kS + first].x + x[n * kS + first].y;
-  moments.mean = warp_sum(sum) / moments.count;
-#pragma unroll
-  for (int n = 0; n < kPairs / kS; ++n) {
-    const float2 value = x[n * kS + first];
-    const float a = value.x - moments.mean, b = value.y - moments.mean;
-    const bool given = (n * kParts + part) * kWarp + static_cast<int>(threadIdx.x) % kWarp < pairs;
-    if (given) squares += a * a + b * b;
+  for (int offset = kWarp / 2; offset > 0; offset /= 2) {
+    moments.sum += __shfl_xor_sync(~0u, moments.sum, offset);
+    moments.squares += __shfl_xor_sync(~0u, moments.squares, offset);
   }
-  moments.squares = warp_sum(squares);
   return moments;
 }
 
@@ -121,7 +113,8 @@ __device__ __forceinline__ Moments moments_of(const float2 (&x)[kPairs], int fir
 // Ends with a barrier: x is there.
 template <typename T, int kS, typename Rows>
 __device__ __forceinline__ void normalize(const Activations& x, Rows rows, const DecodeNorm& norm,
-                                          int C, int live, float epsilon, Moments* moments) {
+                                          int C, double inverse_C, int live, float epsilon,
+                                          Moments* moments) {
   const RowPlace<kS> place(live);
   constexpr int kPairs = RowPlace<kS>::kPairs;
   constexpr bool kEarly = kPairs <= 8;  // the weights wait in registers
@@ -145,20 +138,19 @@ __device__ __forceinline__ void normalize(const Activations& x, Rows rows, const
   Moments* row = moments + place.s * kParts;
 #pragma unroll
   for (int n = 0; n < kS; ++n) {
-    const Moments part = moments_of<kS>(value, n, place.part(n), pairs);
+    const Moments part = moments_of<kS>(value, n);
     if (threadIdx.x % kWarp == 0) row[place.part(n)] = part;
   }
   computing_barrier();
-  float mean = 0, squares = 0;
-#pragma unroll
-  for (int part = 0; part < kParts; ++part) mean += row[part].count * row[part].mean;
-  mean /= static_cast<float>(C);
+  double sum = 0, squares = 0;
 #pragma unroll
   for (int part = 0; part < kParts; ++part) {
-    const float off = row[part].mean - mean;
-    squares += row[part].squares + row[part].count * off * off;
+    sum += row[part].sum;
+    squares += row[part].squares;
   }
-  const float scale = 1 / sqrtf(squares / static_cast<float>(C) + epsilon);
+  sum *= inverse_C;
+  const float mean = static_cast<float>(sum);
+  const float scale = rsqrtf(static_cast<float>(squares * inverse_C - sum * sum) + epsilon);
   char* to = x.data + place.s * x.stride;
 #pragma unroll
   for (int n = 0; n < kPairs; ++n) {

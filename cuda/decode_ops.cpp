@@ -1,6 +1,7 @@
 #include "cuda/decode_ops.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "backend/checks.h"
@@ -61,8 +62,11 @@ DecodeOps::DecodeOps(Backend& backend, bool hopper, cudaStream_t stream) : strea
 
 int64_t DecodeOps::sequences(const DecodeModel& model) const {
   if (!exchange_ || model.layers.empty()) return 0;
-  // A cache of another type than the model's is not for the kernel.
-  if (model.layers.front().keys.dtype != model.head.dtype) return 0;
+  // A cache of another type than the model's is not for the kernel, nor one of odd blocks.
+  const Tensor& keys = model.layers.front().keys;
+  if (keys.dtype != model.head.dtype || !std::has_single_bit(static_cast<uint64_t>(keys.dim(1)))) {
+    return 0;
+  }
   return transformer_decode_sequences(shape_of(model), element_of(model.head.dtype));
 }
 
@@ -102,9 +106,10 @@ void DecodeOps::run(Tensor logits, Tensor tokens, Tensor positions, Tensor block
   decode.exchange = exchange_->data();
   decode.layers = shape.layers, decode.C = shape.C, decode.H = shape.H, decode.D = shape.D;
   decode.hidden = shape.hidden, decode.vocab = shape.vocab;
-  decode.block_size = static_cast<int>(model.layers.front().keys.dim(1));
+  decode.block_shift = std::countr_zero(static_cast<uint64_t>(model.layers.front().keys.dim(1)));
   decode.max_blocks = static_cast<int>(block_table.dim(1));
   decode.epsilon = model.epsilon;
+  decode.inverse_C = 1.0 / shape.C;
   decode.scale = 1 / std::sqrt(static_cast<float>(shape.D));
   const int64_t most = sequences(model);
   for (int64_t begin = 0; begin < S; begin += most) {

@@ -119,14 +119,14 @@ __device__ __forceinline__ float2 load_pair(const void* vector, int pair) {
 
 // One tile out of the ring.
 template <typename T, int kS>
-__device__ __forceinline__ TileSums<T, kS> multiply_tile(Ring& ring, const SharePlan& plan,
-                                                         int rows, const Activations& x) {
+__device__ __forceinline__ TileSums<T, kS> multiply_tile(Ring& ring, const OwnPlan& plan, int rows,
+                                                         const Activations& x) {
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, row = lane / 4;
   const int quad_bytes = lane % 4 * 16;
   TileSums<T, kS> sums;
   int offset = 0;
-  for (int slice = 0; slice < plan.slices.parts; ++slice) {
-    const int steps = plan.slices.size(slice), stride = row_stride(steps);
+  for (int slice = 0; slice < plan.slices; ++slice) {
+    const int steps = plan.slice_steps(slice), stride = row_stride(steps);
     const int first = steps * warp / kDecodeWarps, last = steps * (warp + 1) / kDecodeWarps;
     const char* low = ring.data() + row * stride + quad_bytes;
     const char* high = low + 8 * stride;
@@ -146,27 +146,29 @@ __device__ __forceinline__ TileSums<T, kS> multiply_tile(Ring& ring, const Share
   return sums;
 }
 
+// The bias of a thread's first pair, asked for long before it is needed.
+template <typename T, int kS>
+__device__ __forceinline__ float2 ask_bias(const OwnPlan& plan, const void* bias) {
+  const int pair = threadIdx.x / kS;
+  return pair < plan.pairs ? load_pair<T>(bias, plan.pair_begin + pair) : make_float2(0, 0);
+}
+
 // Calls finish(i, pair, s, a, b) with the sums of rows 2 pair and 2 pair + 1 (of the whole matrix)
 // and sequence s, bias included, for all of this multiprocessor's and the first `live` sequences;
-// i = kS (pair - first pair) + s, always in the same thread.   sums: (kDecodeWarps, kS, kBatchRows)
+// i = kS (pair - first pair) + s, always in the same thread.   first_bias: of ask_bias
+//   sums: (kDecodeWarps, kS, kBatchRows)
 // The activations may be overwritten behind this, and `sums` behind a barrier.
 template <typename T, int kS, typename Finish>
-__device__ __forceinline__ void multiply(Ring& ring, const MatrixPlan& matrix, const void* bias,
-                                         const Activations& x, float* sums, int live,
-                                         Finish&& finish) {
-  const SharePlan& plan = matrix.share(blockIdx.x);
+__device__ __forceinline__ void multiply(Ring& ring, const OwnPlan& shared_plan, const void* bias,
+                                         float2 first_bias, const Activations& x, float* sums,
+                                         int live, Finish&& finish) {
+  const OwnPlan plan = shared_plan;
   const int warp = threadIdx.x / kWarp;
-  int pair_begin = matrix.shares.begin(blockIdx.x), done = 0;
-  // Asked for before it is needed.
-  const int first_pair = threadIdx.x / kS;
-  float2 first_bias = make_float2(0, 0);
-  if (first_pair < matrix.shares.size(blockIdx.x)) {
-    first_bias = load_pair<T>(bias, pair_begin + first_pair);
-  }
-  for (int tile = 0; tile < plan.tiles.parts;) {
+  int pair_begin = plan.pair_begin, done = 0;
+  for (int tile = 0; tile < plan.tiles;) {
     int pairs = 0;
-    for (int in_batch = 0; in_batch < kBatchTiles && tile < plan.tiles.parts; ++in_batch) {
-      const int rows = 2 * plan.tiles.size(tile);
+    for (int in_batch = 0; in_batch < kBatchTiles && tile < plan.tiles; ++in_batch) {
+      const int rows = 2 * plan.tile_pairs(tile);
       multiply_tile<T, kS>(ring, plan, rows, x)
           .store(sums + warp * kS * kBatchRows + 2 * pairs, rows);
       pairs += rows / 2;
@@ -188,7 +190,7 @@ __device__ __forceinline__ void multiply(Ring& ring, const MatrixPlan& matrix, c
     }
     pair_begin += pairs;
     done += pairs * kS;
-    if (tile < plan.tiles.parts) computing_barrier();
+    if (tile < plan.tiles) computing_barrier();
   }
 }
 

@@ -49,6 +49,29 @@ struct MatrixPlan {
   }
 };
 
+// The same for one multiprocessor, ready for use: two loads from shared memory.
+struct alignas(16) OwnPlan {
+  int pair_begin, pairs, tiles, tile_least, tile_more, slices, slice_least, slice_more;
+
+  __device__ __forceinline__ int tile_pairs(int tile) const {
+    return tile_least + (tile < tile_more);
+  }
+  __device__ __forceinline__ int slice_steps(int slice) const {
+    return slice_least + (slice < slice_more);
+  }
+};
+__device__ inline OwnPlan own_plan(const MatrixPlan& matrix, int processor) {
+  const SharePlan& share = matrix.share(processor);
+  return {matrix.shares.begin(processor),
+          matrix.shares.size(processor),
+          share.tiles.parts,
+          share.tiles.least,
+          share.tiles.more,
+          share.slices.parts,
+          share.slices.least,
+          share.slices.more};
+}
+
 inline SharePlan plan_share(int pairs, int steps) {
   const int tiles = (pairs + kTilePairs - 1) / kTilePairs;
   if (tiles == 0) return {deal(0, 0), deal(steps, 1)};
@@ -98,17 +121,17 @@ __device__ __forceinline__ void bulk_load_once(void* to, const void* from, int b
 }
 
 // The share of one matrix; called by all lanes of the filling warp.
-__device__ __forceinline__ void fill_ring(Ring& ring, const MatrixPlan& matrix, const void* weight,
-                                          int row_bytes, uint64_t policy) {
-  const int lane = threadIdx.x % kWarp, processor = blockIdx.x;
-  const SharePlan& plan = matrix.share(processor);
-  const char* from = static_cast<const char*>(weight) +
-                     (int64_t{2} * matrix.shares.begin(processor) + lane) * row_bytes;
-  for (int tile = 0; tile < plan.tiles.parts; ++tile) {
-    const int rows = 2 * plan.tiles.size(tile);
+__device__ __forceinline__ void fill_ring(Ring& ring, const OwnPlan& shared_plan,
+                                          const void* weight, int row_bytes, uint64_t policy) {
+  const OwnPlan plan = shared_plan;
+  const int lane = threadIdx.x % kWarp;
+  const char* from =
+      static_cast<const char*>(weight) + (int64_t{2} * plan.pair_begin + lane) * row_bytes;
+  for (int tile = 0; tile < plan.tiles; ++tile) {
+    const int rows = 2 * plan.tile_pairs(tile);
     int offset = 0;
-    for (int slice = 0; slice < plan.slices.parts; ++slice) {
-      const int steps = plan.slices.size(slice), bytes = steps * kStepBytes;
+    for (int slice = 0; slice < plan.slices; ++slice) {
+      const int steps = plan.slice_steps(slice), bytes = steps * kStepBytes;
       barrier_wait(ring.empty + ring.stage, ring.parity ^ 1);
       if (lane == 0) barrier_expect(ring.full + ring.stage, rows * bytes);
       __syncwarp();
@@ -120,6 +143,20 @@ __device__ __forceinline__ void fill_ring(Ring& ring, const MatrixPlan& matrix, 
       ring.advance();
     }
     from += int64_t{rows} * row_bytes;
+  }
+}
+
+__device__ __forceinline__ void prefetch_line(const void* address) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(address));
+}
+// Elements [begin, begin + count) of a vector of the model, into the L2 cache; by a whole warp.
+template <typename T>
+__device__ __forceinline__ void prefetch_vector(const void* vector, int begin, int count) {
+  if (vector == nullptr) return;
+  constexpr int kLine = 128 / sizeof(T);
+  const T* from = static_cast<const T*>(vector) + begin;
+  for (int i = threadIdx.x % kWarp * kLine; i < count + kLine; i += kWarp * kLine) {
+    prefetch_line(from + min(i, count - 1));
   }
 }
 

@@ -64,24 +64,45 @@ struct Shared {
   Moments moments[kDecodeSequences * kParts];
   int lengths[kDecodeSequences];
   uint32_t launches;
+  OwnPlan qkv, projection, up, down, head;
   AttentionShared attention;
 };
 
+// What a layer reads beside its matrices.
 template <typename T>
-__device__ void stream_weights(const Launch& launch, Ring ring) {
+__device__ void prefetch_vectors(const TransformerDecode& decode, const DecodeBlock& block,
+                                 const Shared& shared) {
+  const auto own = [&](const void* bias, const OwnPlan& plan) {
+    prefetch_vector<T>(bias, 2 * plan.pair_begin, 2 * plan.pairs);
+  };
+  for (const DecodeNorm& norm : {block.norm1, block.norm2}) {
+    prefetch_vector<T>(norm.weight, 0, decode.C);
+    prefetch_vector<T>(norm.bias, 0, decode.C);
+  }
+  own(block.qkv.bias, shared.qkv);
+  own(block.projection.bias, shared.projection);
+  own(block.up.bias, shared.up);
+  own(block.down.bias, shared.down);
+}
+
+template <typename T>
+__device__ void stream_weights(const Launch& launch, const Shared& shared, Ring ring) {
   const TransformerDecode& decode = launch.decode;
-  const Plans& plans = launch.plans;
   constexpr int kBytes = sizeof(T);
   const int row = decode.C * kBytes, hidden_row = decode.hidden * kBytes;
   const uint64_t policy = read_once_policy();
+  prefetch_vectors<T>(decode, decode.blocks[0], shared);
   for (int layer = 0; layer < decode.layers; ++layer) {
     const DecodeBlock& block = decode.blocks[layer];
-    fill_ring(ring, plans.qkv, block.qkv.weight, row, policy);
-    fill_ring(ring, plans.projection, block.projection.weight, row, policy);
-    fill_ring(ring, plans.up, block.up.weight, row, policy);
-    fill_ring(ring, plans.down, block.down.weight, hidden_row, policy);
+    fill_ring(ring, shared.qkv, block.qkv.weight, row, policy);
+    if (layer + 1 < decode.layers) {
+      prefetch_vectors<T>(decode, decode.blocks[layer + 1], shared);
+    }
+    fill_ring(ring, shared.projection, block.projection.weight, row, policy);
+    fill_ring(ring, shared.up, block.up.weight, row, policy);
+    fill_ring(ring, shared.down, block.down.weight, hidden_row, policy);
   }
-  fill_ring(ring, plans.head, decode.head, row, policy);
+  fill_ring(ring, shared.head, decode.head, row, policy);
 }
 
 // What the computing warps know all the time.
@@ -96,18 +117,20 @@ struct Worker {
 };
 
 template <typename T, int kS>
-__device__ __forceinline__ void run_attention(Worker& w, const DecodeBlock& block, uint32_t flag) {
+__device__ __forceinline__ void run_attention(Worker& w, const DecodeBlock& block,
+                                              const DecodeBlock& later, float2 qkv_bias,
+                                              uint32_t flag) {
   const TransformerDecode& decode = w.launch.decode;
-  const Plans& plans = w.launch.plans;
   const int C = decode.C;
-  multiply<T, kS>(w.ring, plans.qkv, block.qkv.bias, w.x, w.sums, decode.S,
+  multiply<T, kS>(w.ring, w.shared.qkv, block.qkv.bias, qkv_bias, w.x, w.sums, decode.S,
                   [&](int, int pair, int s, float a, float b) {
                     send_pair<T>(w.exchange.qkv + s * 3 * C / kUnitElements<T>, pair, a, b, flag);
                   });
-  attend<T>(w.shared.attention, decode, block, w.shared.lengths, w.exchange, flag);
+  const float2 projection_bias = ask_bias<T, kS>(w.shared.projection, block.projection.bias);
+  attend<T>(w.shared.attention, decode, block, later, w.shared.lengths, w.exchange, flag);
   take_activations<T, kS>(w.x, w.exchange.attention, C, decode.S, flag);
-  multiply<T, kS>(w.ring, plans.projection, block.projection.bias, w.x, w.sums, decode.S,
-                  [&](int i, int pair, int s, float a, float b) {
+  multiply<T, kS>(w.ring, w.shared.projection, block.projection.bias, projection_bias, w.x, w.sums,
+                  decode.S, [&](int i, int pair, int s, float a, float b) {
                     const float2 sum = make_float2(w.own[i].x + a, w.own[i].y + b);
                     w.own[i] = sum;
                     send(w.exchange.middle + s * C + 2 * pair, sum.x, sum.y, flag);
@@ -117,17 +140,18 @@ __device__ __forceinline__ void run_attention(Worker& w, const DecodeBlock& bloc
 template <typename T, int kS>
 __device__ __forceinline__ void run_mlp(Worker& w, const DecodeBlock& block, uint32_t flag) {
   const TransformerDecode& decode = w.launch.decode;
-  const Plans& plans = w.launch.plans;
   const int C = decode.C, hidden = decode.hidden;
-  normalize<T, kS>(w.x, SentRows<kS>{w.exchange.middle, flag, C, {}}, block.norm2, C, decode.S,
-                   decode.epsilon, w.shared.moments);
-  multiply<T, kS>(w.ring, plans.up, block.up.bias, w.x, w.sums, decode.S,
+  const float2 up_bias = ask_bias<T, kS>(w.shared.up, block.up.bias);
+  normalize<T, kS>(w.x, SentRows<kS>{w.exchange.middle, flag, C, {}}, block.norm2, C,
+                   decode.inverse_C, decode.S, decode.epsilon, w.shared.moments);
+  multiply<T, kS>(w.ring, w.shared.up, block.up.bias, up_bias, w.x, w.sums, decode.S,
                   [&](int, int pair, int s, float a, float b) {
                     send_pair<T>(w.exchange.hidden + s * hidden / kUnitElements<T>, pair, gelu(a),
                                  gelu(b), flag);
                   });
+  const float2 down_bias = ask_bias<T, kS>(w.shared.down, block.down.bias);
   take_activations<T, kS>(w.x, w.exchange.hidden, hidden, decode.S, flag);
-  multiply<T, kS>(w.ring, plans.down, block.down.bias, w.x, w.sums, decode.S,
+  multiply<T, kS>(w.ring, w.shared.down, block.down.bias, down_bias, w.x, w.sums, decode.S,
                   [&](int i, int pair, int s, float a, float b) {
                     const float2 sum = make_float2(w.own[i].x + a, w.own[i].y + b);
                     w.own[i] = sum;
@@ -138,30 +162,31 @@ __device__ __forceinline__ void run_mlp(Worker& w, const DecodeBlock& block, uin
 template <typename T, int kS>
 __device__ void compute(Worker& w) {
   const TransformerDecode& decode = w.launch.decode;
-  const Plans& plans = w.launch.plans;
-  const int C = decode.C, pairs = plans.projection.shares.size(blockIdx.x);
-  for (int i = threadIdx.x; i < pairs * kS; i += kDecodeThreads) {
-    w.own[i] = embed_pair<T>(decode, min(i % kS, decode.S - 1),
-                             plans.projection.shares.begin(blockIdx.x) + i / kS);
+  const OwnPlan& rows = w.shared.projection;
+  const int C = decode.C;
+  for (int i = threadIdx.x; i < rows.pairs * kS; i += kDecodeThreads) {
+    w.own[i] = embed_pair<T>(decode, min(i % kS, decode.S - 1), rows.pair_begin + i / kS);
   }
   const uint32_t base = w.shared.launches * kDecodeLayers;
   uint32_t flag = base;
   for (int layer = 0; layer < decode.layers; ++layer) {
     const DecodeBlock& block = decode.blocks[layer];
+    const DecodeBlock& later = decode.blocks[min(layer + 1, decode.layers - 1)];
+    const float2 qkv_bias = ask_bias<T, kS>(w.shared.qkv, block.qkv.bias);
     if (layer == 0) {
-      normalize<T, kS>(w.x, EmbeddedRows<T, kS>{decode}, block.norm1, C, decode.S, decode.epsilon,
-                       w.shared.moments);
-    } else {
-      normalize<T, kS>(w.x, SentRows<kS>{w.exchange.stream, flag, C, {}}, block.norm1, C, decode.S,
+      normalize<T, kS>(w.x, EmbeddedRows<T, kS>{decode}, block.norm1, C, decode.inverse_C, decode.S,
                        decode.epsilon, w.shared.moments);
+    } else {
+      normalize<T, kS>(w.x, SentRows<kS>{w.exchange.stream, flag, C, {}}, block.norm1, C,
+                       decode.inverse_C, decode.S, decode.epsilon, w.shared.moments);
     }
     flag = base + layer + 1;
-    run_attention<T, kS>(w, block, flag);
+    run_attention<T, kS>(w, block, later, qkv_bias, flag);
     run_mlp<T, kS>(w, block, flag);
   }
-  normalize<T, kS>(w.x, SentRows<kS>{w.exchange.stream, flag, C, {}}, decode.norm, C, decode.S,
-                   decode.epsilon, w.shared.moments);
-  multiply<T, kS>(w.ring, plans.head, nullptr, w.x, w.sums, decode.S,
+  normalize<T, kS>(w.x, SentRows<kS>{w.exchange.stream, flag, C, {}}, decode.norm, C,
+                   decode.inverse_C, decode.S, decode.epsilon, w.shared.moments);
+  multiply<T, kS>(w.ring, w.shared.head, nullptr, make_float2(0, 0), w.x, w.sums, decode.S,
                   [&](int, int pair, int s, float a, float b) {
                     float* row = decode.logits + int64_t{s} * decode.vocab;
                     reinterpret_cast<float2*>(row)[pair] = make_float2(a, b);
@@ -189,10 +214,18 @@ __global__ void __launch_bounds__(kThreads, 1)
   }
   if (threadIdx.x < launch.decode.S)
     shared.lengths[threadIdx.x] = launch.decode.lengths[threadIdx.x];
+  if (threadIdx.x == kWarp) {
+    shared.qkv = own_plan(launch.plans.qkv, blockIdx.x);
+    shared.projection = own_plan(launch.plans.projection, blockIdx.x);
+    shared.up = own_plan(launch.plans.up, blockIdx.x);
+    shared.down = own_plan(launch.plans.down, blockIdx.x);
+    shared.head = own_plan(launch.plans.head, blockIdx.x);
+  }
   __syncthreads();
+  if (threadIdx.x == 0) plan_attention(shared.attention, launch.decode, shared.lengths);
 
   if (threadIdx.x >= kDecodeThreads) {
-    stream_weights<T>(launch, ring);
+    stream_weights<T>(launch, shared, ring);
     return;
   }
   Worker worker{launch,
@@ -217,10 +250,8 @@ int shared_memory() { return device_attribute(cudaDevAttrMaxSharedMemoryPerBlock
 // Every multiprocessor has a part of every matrix: the exchange relies on it.
 int processors_for(int C) { return std::min({multiprocessors(), C / 2, kDecodeProcessors}); }
 
-// Bytes of the fixed part; as Shared, which only the device's compiler knows.
-constexpr int kFixedBytes = 2 * 8 * kMostStages + 12 * kDecodeSequences * kDecodeWarps +
-                            4 * kDecodeSequences + 8 + 3 * 4 * kPartialLanes * kChannels +
-                            kDecodeWarps * kPartialLanes * static_cast<int>(sizeof(Partial));
+// Bytes of the fixed part: at least those of Shared, which only the device's compiler knows.
+constexpr int kFixedBytes = 10240;
 #ifdef LLM_HOPPER
 static_assert(sizeof(Shared) <= kFixedBytes);
 #endif

@@ -41,8 +41,10 @@ struct TransformerDecode {
   const int32_t* block_table;  // (S, max_blocks)
   float* logits;               // (S, vocab)
   void* exchange;              // transformer_decode_exchange_bytes()
-  int layers, S, C, H, D, hidden, vocab, block_size, max_blocks;
+  int layers, S, C, H, D, hidden, vocab;
+  int block_shift, max_blocks;  // a block of the cache has 2^block_shift tokens
   float epsilon, scale;
+  double inverse_C;
 };
 
 struct DecodeShape {
