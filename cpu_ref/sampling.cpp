@@ -10,10 +10,9 @@ namespace llm {
 namespace {
 
 // -1 where the logits are not finite.
-int32_t drawn(const SamplingOptions& options, std::span<const float> logits,
-              std::span<const int32_t> history, double uniform) {
+int32_t drawn(const SamplingOptions& options, std::span<const float> logits, double uniform) {
   try {
-    return draw(weigh(options, logits, history), uniform);
+    return draw(weigh(options, logits, {}), uniform);
   } catch (const Error&) {
     return -1;
   }
@@ -29,9 +28,13 @@ void run_sample_tokens(const SampledSequences& sequences, const Tensor& logits, 
     int32_t* history = sequences.history.i32() + s * N;
     int32_t &length = sequences.lengths.i32()[s], &draws = sequences.draws.i32()[s];
     const Random random(sequences.seed, static_cast<uint64_t>(sequences.streams.i64()[s]));
-    const int32_t id =
-        drawn(options, {logits.f32() + s * padded, static_cast<size_t>(vocab)},
-              {history, static_cast<size_t>(length)}, random.uniform(static_cast<uint64_t>(draws)));
+    const std::span<float> row(logits.f32() + s * padded, static_cast<size_t>(vocab));
+    if (options.repetition_penalty != 1) {
+      penalize(row, {history, static_cast<size_t>(length)}, options.repetition_penalty);
+    }
+    SamplingOptions rest = options;
+    rest.repetition_penalty = 1;
+    const int32_t id = drawn(rest, row, random.uniform(static_cast<uint64_t>(draws)));
     sequences.log.i32()[draws % rows * S + s] = id;
     const int64_t at = std::min<int64_t>(length, N - 1);
     history[at] = sequences.tokens.i32()[s] = std::max(id, 0);

@@ -332,7 +332,7 @@ class Backend {
   // tokens[s] = history[s][lengths[s]] = log[draws[s] mod R][s], positions[s] = lengths[s], lengths
   // and draws one more. The last token of a full history is replaced instead. -1 is logged and 0
   // appended where a logit is NaN or +inf or none is finite; see backend/sampling.h.
-  //   logits: (S, padded vocab) f32, changed; columns from vocab on are ignored
+  //   logits: (S, padded vocab) f32, penalized by it; columns from vocab on are ignored
   virtual void sample_tokens(const SampledSequences& sequences, Tensor logits, int64_t vocab,
                              const SamplingOptions& options) = 0;
 

@@ -122,24 +122,6 @@ std::vector<Scored> top_scores_of(std::span<const float> logits, const GroupMaxi
   return scores;
 }
 
-// A copy of the logits where tokens of the history are less likely.
-std::vector<float> penalized(std::span<const float> logits, std::span<const int32_t> history,
-                             double penalty) {
-  std::vector<float> result(logits.begin(), logits.end());
-  std::vector<bool> seen(logits.size(), false);
-  for (int32_t id : history) {
-    const auto at = static_cast<size_t>(id);
-    if (id < 0 || at >= logits.size() || seen[at]) continue;
-    seen[at] = true;
-    const double logit = logits[at];
-    // Not beyond what is finite, where a token would be forbidden.
-    constexpr double most = std::numeric_limits<float>::max();
-    const double changed = logit > 0 ? logit / penalty : logit * penalty;
-    if (std::isfinite(logit)) result[at] = static_cast<float>(std::clamp(changed, -most, most));
-  }
-  return result;
-}
-
 // The functions below take scores relative to the highest.
 
 // The fewest most likely tokens that reach probability p. The scores are put into bands; only the
@@ -192,6 +174,20 @@ bool before(const Scored& a, const Scored& b) {
   return a.score != b.score ? a.score > b.score : a.id < b.id;
 }
 
+void penalize(std::span<float> logits, std::span<const int32_t> history, double penalty) {
+  std::vector<bool> seen(logits.size(), false);
+  for (int32_t id : history) {
+    const auto at = static_cast<size_t>(id);
+    if (id < 0 || at >= logits.size() || seen[at]) continue;
+    seen[at] = true;
+    const double logit = logits[at];
+    // Not beyond what is finite, where a token would be forbidden.
+    constexpr double most = std::numeric_limits<float>::max();
+    const double changed = logit > 0 ? logit / penalty : logit * penalty;
+    if (std::isfinite(logit)) logits[at] = static_cast<float>(std::clamp(changed, -most, most));
+  }
+}
+
 std::vector<Scored> top_scores(std::span<const float> logits, size_t k) {
   return top_scores_of(logits, group_maxima(logits), k);
 }
@@ -205,7 +201,8 @@ Weighted weigh(const SamplingOptions& options, std::span<const float> logits,
                std::span<const int32_t> history) {
   std::vector<float> copy;
   if (options.repetition_penalty != 1) {
-    copy = penalized(logits, history, options.repetition_penalty);
+    copy.assign(logits.begin(), logits.end());
+    penalize(copy, history, options.repetition_penalty);
     logits = copy;
   }
   const GroupMaxima groups = group_maxima(logits);

@@ -18,6 +18,9 @@ std::vector<Scored> top_scores(std::span<const float> logits, size_t k);
 // The most likely first; ties by id, so that the order is one and the same everywhere.
 bool before(const Scored& a, const Scored& b);
 
+// Makes tokens of the history less likely, each once.
+void penalize(std::span<float> logits, std::span<const int32_t> history, double penalty);
+
 struct Candidate {
   int32_t id;
   double probability;

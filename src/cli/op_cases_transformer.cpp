@@ -15,18 +15,18 @@ struct TransformerShape {
   std::vector<int32_t> lengths;
   bool biases = true;
 
-  int64_t C() const { return heads * D; }
+  int64_t channels() const { return heads * D; }
   int64_t sequences() const { return std::ssize(lengths); }
   int64_t longest() const { return *std::max_element(lengths.begin(), lengths.end()); }
   int64_t max_blocks() const { return (longest() + block_size - 1) / block_size; }
   Shape cache() const { return {sequences() * max_blocks(), block_size, heads, D}; }
   int64_t weights() const {  // elements that are multiplied
-    return layers * (4 * C() * C() + 2 * C() * hidden) + vocab * C();
+    return layers * (4 * channels() * channels() + 2 * channels() * hidden) + vocab * channels();
   }
   int64_t cached() const {
     int64_t positions = 0;
     for (const int32_t length : lengths) positions += length;
-    return 2 * layers * positions * C();
+    return 2 * layers * positions * channels();
   }
   std::string text() const {
     return fmt::format("S {} L {} H {} D {} MLP {} V {}, {} keys, block {}{}", sequences(), layers,
@@ -77,7 +77,7 @@ struct Maker {
 
 // Writes one position of what is there; the rest has to stay.
 DecodeLayer make_layer(const Maker& maker, const TransformerShape& s, int64_t index) {
-  const int64_t C = s.C();
+  const int64_t C = s.channels();
   const auto name = [&](const char* part) { return fmt::format("{} of layer {}", part, index); };
   DecodeLayer layer;
   layer.norm1_weight = maker.norm(name("norm1"), C);
@@ -102,7 +102,7 @@ OpCase transformer_case(DType dtype, const TransformerShape& s) {
   OpCase each{"transformer_decode", dtype, s.text(), {}, logits_tolerance(dtype, s.layers)};
   each.large = s.weights() > 2'000'000;
   each.prepare = [=](OpTensors& tensors) {
-    const int64_t S = s.sequences(), C = s.C();
+    const int64_t S = s.sequences(), C = s.channels();
     const Maker maker{tensors, dtype, s.biases};
     std::vector<int32_t> tokens, positions, table;
     for (int64_t i = 0; i < S; ++i) {
