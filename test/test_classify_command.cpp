@@ -1,4 +1,5 @@
 // llm classify as people and scripts call it.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <fstream>

@@ -51,40 +51,41 @@ class ConvertAdapters : public testing::Test {
     ModelConfig config = read_model_config(model_);
     config.lora.rank = 2;
     config.lora.q = config.lora.v = config.lora.down = true;
-    if (classifier) config.labels = { "ham", "spam" test::TemporaryDirectory directory_;
-    fs::path model_ = directory_ / "model";
-  };
-  config.pooling = pooling;
-  const auto backend = make_cpu_backend();
-  Gpt model(*backend, config, {});
-  ParameterStore& store = model.parameters();
-  store.initialize(3);
-  for (size_t i = 0; i < store.parameters().size(); ++i) {
-    const Parameter& parameter = store.parameters()[i];
-    if (!parameter.name.ends_with("lora_B")) continue;
-    std::vector<float> values(static_cast<size_t>(parameter.size()));
-    for (int64_t at = 0; at < parameter.size(); ++at) {
-      if (parameter.is_free(at)) values[static_cast<size_t>(at)] = 0.1f * (at % 7 - 3);
+    if (classifier) config.labels = {"ham", "spam"};
+    config.pooling = pooling;
+    const auto backend = make_cpu_backend();
+    Gpt model(*backend, config, {});
+    ParameterStore& store = model.parameters();
+    store.initialize(3);
+    for (size_t i = 0; i < store.parameters().size(); ++i) {
+      const Parameter& parameter = store.parameters()[i];
+      if (!parameter.name.ends_with("lora_B")) continue;
+      std::vector<float> values(static_cast<size_t>(parameter.size()));
+      for (int64_t at = 0; at < parameter.size(); ++at) {
+        if (parameter.is_free(at)) values[static_cast<size_t>(at)] = 0.1f * (at % 7 - 3);
+      }
+      store.write(static_cast<int>(i), store.values(), values);
     }
-    store.write(static_cast<int>(i), store.values(), values);
+    write_adapter_folder(directory_ / name, model, model_.string(), classifier);
+    return path(name);
   }
-  write_adapter_folder(directory_ / name, model, model_.string(), classifier);
-  return path(name);
-}
   // The log-probabilities of the likeliest first tokens.
   Json logprobs(const std::string& model, std::vector<std::string> more = {}) {
-  more.insert(more.begin(), {"generate", model, "-p", "ab", "-n", "1", "--temperature", "0",
-                             "--no-echo", "--logprobs", "20"});
-  return figures(more)["logprobs"][0]["top"];
-}
-static void expect_close(const Json& a, const Json& b) {
-  ASSERT_EQ(a.size(), b.size());
-  for (size_t i = 0; i < a.size(); ++i) {
-    EXPECT_EQ(a[i]["id"], b[i]["id"]);
-    EXPECT_NEAR(a[i]["logprob"].get<double>(), b[i]["logprob"].get<double>(), 1e-5);
+    more.insert(more.begin(), {"generate", model, "-p", "ab", "-n", "1", "--temperature", "0",
+                               "--no-echo", "--logprobs", "20"});
+    return figures(more)["logprobs"][0]["top"];
   }
-}
-};  // namespace
+  static void expect_close(const Json& a, const Json& b) {
+    ASSERT_EQ(a.size(), b.size());
+    for (size_t i = 0; i < a.size(); ++i) {
+      EXPECT_EQ(a[i]["id"], b[i]["id"]);
+      EXPECT_NEAR(a[i]["logprob"].get<double>(), b[i]["logprob"].get<double>(), 1e-5);
+    }
+  }
+
+  test::TemporaryDirectory directory_;
+  fs::path model_ = directory_ / "model";
+};
 
 TEST_F(ConvertAdapters, GoOutComeBackAndMerge) {
   const std::string adapters = write_adapters("adapters", false);
@@ -160,5 +161,5 @@ TEST_F(ConvertAdapters, WrongWishesAreRefused) {
   EXPECT_FALSE(fs::exists(path("x")));
 }
 
-}  // namespace llm
+}  // namespace
 }  // namespace llm
