@@ -20,6 +20,7 @@
 #include "data/classifiable_texts.h"
 #include "infer/classifier.h"
 #include "infer/text_stream.h"
+#include "text/unicode.h"
 #include "train/confusion.h"
 
 namespace llm {
@@ -131,6 +132,7 @@ void classify_text(const Arguments& arguments, const Asked& asked, Classifier& c
   BadRows bad(/*skip=*/true);  // its line number would be no help
   std::optional<TokenizedExamples> examples;
   if (text.find_first_not_of(" \t\r\n") == std::string::npos) fail_usage(where, "is empty");
+  if (valid_utf8_prefix(text) < text.size()) fail_usage(where, "has bytes that are no UTF-8");
   try {
     examples = asked.tokenize({&one, 1}, where, bad);
   } catch (const Error&) {
