@@ -8,7 +8,7 @@ checkpoint of step 0, and the order of the batches is computed here once more, f
 
 usage: compare_finetune.py LLM_BINARY INSTRUCTIONS.json [--model FOLDER --tokenizer-dir DIR
        --steps N --batch N --eval-every N --only full|lora]
-Without --model it is a random one of 4 layers and 128 channels with the tokenizer of GPT-2, whose
+Without --model it is a random one of 2 layers and 64 channels with the tokenizer of GPT-2, whose
 vocab.json and merges.txt are in --tokenizer-dir. Needs torch, transformers, peft, safetensors.
 Exit code 1 if two losses differ by more than 1 %.
 """
@@ -215,7 +215,7 @@ def train_in_torch(run, base, evaluations):
 def make_model(folder, tokenizer_dir):
     torch.manual_seed(1)
     end = 50256
-    GPT2LMHeadModel(GPT2Config(n_layer=4, n_head=4, n_embd=128, n_positions=256, vocab_size=50257,
+    GPT2LMHeadModel(GPT2Config(n_layer=2, n_head=4, n_embd=64, n_positions=256, vocab_size=50257,
                                bos_token_id=end, eos_token_id=end, resid_pdrop=0, embd_pdrop=0,
                                attn_pdrop=0)).save_pretrained(folder)
     for name in ["vocab.json", "merges.txt"]:

@@ -132,10 +132,7 @@ void classify_text(const Arguments& arguments, const Asked& asked, Classifier& c
   BadRows bad(/*skip=*/true);  // its line number would be no help
   std::optional<TokenizedExamples> examples;
   if (text.find_first_not_of(" \t\r\n") == std::string::npos) fail_usage(where, "is empty");
-  if (const size_t valid = valid_utf8_prefix(text); valid < text.size()) {
-    fail_usage(where,
-               fmt::format("byte {} is not UTF-8", with_commas(static_cast<int64_t>(valid))));
-  }
+  if (valid_utf8_prefix(text) < text.size()) fail_usage(where, "has bytes that are no UTF-8");
   try {
     examples = asked.tokenize({&one, 1}, where, bad);
   } catch (const Error&) {
