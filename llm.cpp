@@ -20,6 +20,7 @@
 #include "cli/commands.h"
 #include "cli/help_formatter.h"
 #include "cli/parse_problem.h"
+#include "cpu_ref/openblas_core.h"
 
 namespace {
 
@@ -132,6 +133,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   keep_standard_streams();
+  llm::cpu_ref::restart_with_fitting_openblas(argv);
   try {
     return run(argc, argv);
   } catch (const llm::Error& error) {
