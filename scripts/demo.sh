@@ -60,7 +60,7 @@ say "6. A classifier out of it: spam or not"
 show "$llm" finetune demo/model --task classify --train demo/corpus/messages.tsv --balance \
   --epochs 2 --lr 5e-4 -o demo/spam
 echo
-show "$llm" classify demo/spam "You have won a free phone! Reply now to claim your prize."
+show "$llm" classify demo/spam "Congratulations! You have won 500 dollars. Reply WIN to 80123 now!"
 show "$llm" classify demo/spam "Lily is ill today. Can you bring her the homework?"
 
 say "7. An assistant out of it: answers to instructions it has not seen"
