@@ -111,7 +111,7 @@ TEST_F(FinetuneCommandTest, AClassifierLearns) {
 
 TEST_F(FinetuneCommandTest, EveryPoolingAndPartIsTrained) {
   for (const char* more :
-       {"--pool mean --trainable last-block", "--pool last --trainable head",
+       {"--pool mean --trainable last-block", "--pool last", "--pool mean --trainable head",
         "--class-weights high=2,low=1 --trainable lora", "--init random --class-weights balanced",
         "--trainable lora --lora-targets all --lora-rank 2"}) {
     const fs::path folder = directory_ / std::to_string(std::hash<std::string>()(more));
@@ -236,7 +236,7 @@ TEST_F(FinetuneCommandTest, AdaptersAloneAreSavedAndCanBeMerged) {
 
 TEST_F(FinetuneCommandTest, BadRowsAreNamedByFileAndLine) {
   const auto with_data = [&](const std::string& task, const fs::path& data,
-                             const std::string& more = "") {
+                             const std::string& more = "--split 0.6,0.2,0.2") {
     return with_words({"finetune", model_.string(), "--task", task, "--train", data.string(), "-o",
                        path_.string()},
                       more);

@@ -128,6 +128,7 @@ std::vector<float> balanced_weights(const FinetuneData& data) {
   }
   const auto texts = static_cast<float>(data.train().tokenized.examples.size());
   std::vector<float> weights;
+  weights.reserve(counts.size());
   for (const float count : counts) {
     weights.push_back(count > 0 ? texts / (static_cast<float>(counts.size()) * count) : 0);
   }

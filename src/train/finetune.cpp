@@ -250,13 +250,13 @@ class Run {
     }
     outcome.trainable_parameters = workspace_->model.parameters().trainable_count();
     evaluate_parts(outcome);
+    comm_.barrier();  // the others need not wait for the answers
     if (writes() && !job_.responses.empty() && !job_.data.test().empty()) {
       const std::vector<Conversation>& asked = job_.data.test().conversations;
       log_info(fmt::format("answering {} instructions of the test part", asked.size()));
       write_responses(job_.responses, asked, answerer_->answer(asked));
       outcome.responses = std::ssize(asked);
     }
-    comm_.barrier();
   }
 
   void evaluate_parts(FinetuneOutcome& outcome) {

@@ -121,7 +121,9 @@ FinetuneData reread_finetune_data(FinetuneTask task, const fs::path& run,
     part.source = path.string();
     if (!fs::exists(path)) continue;
     if (task == FinetuneTask::classify) {
-      part.texts = read_labeled_texts(path, {.header = Header::yes}).texts;
+      LabeledTextOptions columns;
+      columns.header = Header::yes;
+      part.texts = read_labeled_texts(path, columns).texts;
     } else {
       part.conversations = read_conversations(path).all;
     }
