@@ -17,7 +17,7 @@ std::string shown(const std::string& text) { return fmt::format("\"{}\"", text.s
 // A list, an object or a text with something in it, a number, or true.
 bool says_something(const Json& value) {
   if (value.is_boolean()) return value.get<bool>();
-  if (value.is_string()) return value != "";
+  if (value.is_string()) return !value.get_ref<const std::string&>().empty();
   return value.is_number() || !value.empty();
 }
 
