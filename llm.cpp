@@ -18,9 +18,9 @@
 #include "base/error.h"
 #include "base/progress.h"
 #include "cli/commands.h"
+#include "cli/device.h"
 #include "cli/help_formatter.h"
 #include "cli/parse_problem.h"
-#include "cpu_ref/openblas_core.h"
 
 namespace {
 
@@ -133,7 +133,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   keep_standard_streams();
-  llm::cpu_ref::restart_with_fitting_openblas(argv);
+  llm::restart_with_fitting_libraries(argv);
   try {
     return run(argc, argv);
   } catch (const llm::Error& error) {

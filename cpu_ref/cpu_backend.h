@@ -14,4 +14,8 @@ struct CpuOptions {
 
 std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options = {});
 
+// Starts this program anew with OPENBLAS_CORETYPE where OpenBLAS was loaded, does not know this
+// processor and the user has not chosen; see openblas_core.h. Call it first in main.
+void restart_with_fitting_openblas(char** arguments);
+
 }  // namespace llm

@@ -6,14 +6,14 @@
 #include <algorithm>
 #include <iterator>
 
+#include "cpu_ref/cpu_backend.h"
+
 #ifdef LLM_HAVE_OPENBLAS
 #include <cblas.h>
 #endif
 
 namespace llm::cpu_ref {
 namespace {
-
-constexpr const char* kVariable = "OPENBLAS_CORETYPE";
 
 // Those for processors without AVX.
 constexpr const char* kOldCores[] = {
@@ -35,13 +35,17 @@ std::string better_openblas_core(const std::string& chosen) {
 #endif
 }
 
+}  // namespace llm::cpu_ref
+
+namespace llm {
+
 void restart_with_fitting_openblas([[maybe_unused]] char** arguments) {
 #ifdef LLM_HAVE_OPENBLAS
-  if (getenv(kVariable) != nullptr) return;
-  const std::string better = better_openblas_core(openblas_get_corename());
-  if (better.empty() || setenv(kVariable, better.c_str(), 0) != 0) return;
+  if (getenv("OPENBLAS_CORETYPE") != nullptr) return;
+  const std::string better = cpu_ref::better_openblas_core(openblas_get_corename());
+  if (better.empty() || setenv("OPENBLAS_CORETYPE", better.c_str(), 0) != 0) return;
   execv("/proc/self/exe", arguments);  // returns only where that failed: then slowly, as before
 #endif
 }
 
-}  // namespace llm::cpu_ref
+}  // namespace llm

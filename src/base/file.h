@@ -118,7 +118,8 @@ class FileReader {
 // The whole file, or standard input for "-"; refuses more than max_bytes. Throws Error{input}.
 std::string read_text_file(const fs::path& path, int64_t max_bytes = int64_t{1} << 30);
 // write() makes and syncs path.tmp, which is then renamed over path: old or new, never half. When
-// it fails, path.tmp is removed. The folder is still to be synced.
+// it fails, path.tmp is removed. The folder is still to be synced. Throws Error{usage} where path
+// is a device or a pipe.
 void write_whole(const fs::path& path, const std::function<void(const fs::path&)>& write);
 // The same of a text, and syncs the folder.
 void write_file_atomically(const fs::path& path, std::string_view text);

@@ -111,4 +111,6 @@ std::unique_ptr<Comm> make_comm(Backend& backend, [[maybe_unused]] const std::st
   return make_mpi_comm(backend, timeout_seconds);
 }
 
+void restart_with_fitting_libraries(char** arguments) { restart_with_fitting_openblas(arguments); }
+
 }  // namespace llm

@@ -34,4 +34,8 @@ std::unique_ptr<Backend> make_backend(const std::string& device, const DeviceOpt
 std::unique_ptr<Comm> make_comm(Backend& backend, const std::string& device,
                                 double timeout_seconds);
 
+// For main, before anything else: starts the program anew where a library was loaded that does not
+// know this processor; see cpu_ref/cpu_backend.h.
+void restart_with_fitting_libraries(char** arguments);
+
 }  // namespace llm
