@@ -49,6 +49,7 @@ double seconds_per_step(Gpt& model, const Arguments& arguments, int64_t sequence
     decoder.prefill(s, prompts.back());
     streams.push_back(Sampler::stream_of(static_cast<uint64_t>(s)));
   }
+  histories.reserve(prompts.size());
   for (const auto& prompt : prompts) histories.emplace_back(prompt);
   SamplerOptions sampler;
   if (!arguments.sample) sampler.temperature = 0;
