@@ -11,6 +11,7 @@
 #pragma once
 
 #include "cuda/hopper.cuh"
+#include "cuda/packet.cuh"
 #include "cuda/transformer_decode.h"
 
 namespace llm::cuda {
@@ -82,11 +83,6 @@ struct Ring {
   }
 };
 
-__device__ __forceinline__ uint64_t read_once_policy() {
-  uint64_t policy;
-  asm volatile("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
-  return policy;
-}
 // bulk_load of what nobody reads again before the caches have forgotten it.
 __device__ __forceinline__ void bulk_load_once(void* to, const void* from, int bytes,
                                                uint64_t* barrier, uint64_t policy) {

@@ -73,7 +73,7 @@ __device__ void stream_weights(const Launch& launch, Ring ring) {
   const Plans& plans = launch.plans;
   constexpr int kBytes = sizeof(T);
   const int row = decode.C * kBytes, hidden_row = decode.hidden * kBytes;
-  const uint64_t policy = read_once_policy();
+  const uint64_t policy = leave_policy();
   for (int layer = 0; layer < decode.layers; ++layer) {
     const DecodeBlock& block = decode.blocks[layer];
     fill_ring(ring, plans.qkv, block.qkv.weight, row, policy);
