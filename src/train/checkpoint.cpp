@@ -19,7 +19,6 @@ constexpr const char* kManifestFile = "manifest.json";
 constexpr const char* kStateFile = "train_state.json";
 constexpr const char* kOptimizerFile = "optimizer.safetensors";
 constexpr const char* kPlanFile = "plan.json";
-constexpr const char* kChatFile = "llm_chat.json";
 constexpr const char* kTemporaryPrefix = ".tmp-";
 constexpr const char* kDamagedPrefix = ".damaged-";
 constexpr int64_t kMost = int64_t{1} << 53;
@@ -173,11 +172,6 @@ std::vector<int64_t> list_checkpoints(const fs::path& directory) {
   return steps;
 }
 
-void write_chat_template(const fs::path& folder, const std::string& name) {
-  if (name.empty()) return;
-  write_synced(folder / kChatFile, to_pretty_text(Json{{"template", name}}));
-}
-
 namespace {
 
 void write_model(const fs::path& folder, const Gpt& model, const CheckpointForm& form) {
@@ -188,7 +182,7 @@ void write_model(const fs::path& folder, const Gpt& model, const CheckpointForm&
     write_tokenizer_files(folder, model.config(), form.tokenizer);
     write_model_config(folder, model.config(), DType::f32);
   }
-  write_chat_template(folder, form.chat_template);
+  if (form.chat_template) write_chat_file(folder, *form.chat_template);
 }
 
 }  // namespace

@@ -20,6 +20,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "model/gpt.h"
+#include "text/chat_template.h"
 #include "text/tokenizer.h"
 #include "train/train_state.h"
 
@@ -47,12 +48,8 @@ struct CheckpointForm {
   const Tokenizer* tokenizer = nullptr;  // may stay null
   // The model that the adapters are for, whose weights are then left out; empty: all weights.
   std::string adapter_base;
-  std::string chat_template;  // that the model was taught in; empty: none
+  std::optional<ChatTemplate> chat_template;  // that the model was taught in
 };
-
-// Writes llm_chat.json, which tells the template of a model that follows instructions; nothing
-// where it is empty.
-void write_chat_template(const fs::path& folder, const std::string& name);
 
 // Writes directory/step_N and reads it back. Throws Error{disk} if anything fails, Error{numerics}
 // if a weight or moment is not finite. On an error the older checkpoints are as they were.

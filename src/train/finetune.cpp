@@ -193,7 +193,7 @@ class Run {
     form_.tokenizer = job_.tokenizer;
     if (job_.finetune().trained == TrainedPart::lora) form_.adapter_base = job_.finetune().base;
     if (job_.finetune().task == FinetuneTask::instruct) {
-      form_.chat_template = chat_template_name(job_.finetune().format);
+      form_.chat_template = job_.finetune().format;
     }
   }
 
@@ -283,7 +283,7 @@ class Run {
     Gpt plain(workspace_->backend, config, {});
     merge_adapters(workspace_->model, plain);
     write_model_folder(job_.folder / kMergedFolder, plain, job_.tokenizer);
-    write_chat_template(job_.folder / kMergedFolder, form_.chat_template);
+    if (form_.chat_template) write_chat_file(job_.folder / kMergedFolder, *form_.chat_template);
   }
 
   const FinetuneJob& job_;

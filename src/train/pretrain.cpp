@@ -85,7 +85,7 @@ TrainSummary run_pretraining(const PretrainJob& job, Backend& backend, Comm& com
   }
 
   WindowData data(samples, {options.batch, options.samples_per_step(), comm.rank(), comm.ranks()});
-  const CheckpointForm form{job.tokenizer, "", ""};
+  const CheckpointForm form{job.tokenizer, "", {}};
   TrainerParts parts{options, workspace, data, validation, form, folder, {}};
   std::optional<TrainingSampler> sampler;
   if (options.sample_every > 0 && job.tokenizer != nullptr && writes) {
