@@ -147,12 +147,7 @@ void add_optimizer_options(CLI::App& command, FinetuneArguments& a) {
                   "peak learning rate [5e-5; lora: 3e-4; head: 1e-3; for a model of fewer than 768 "
                   "channels times 768 / channels]")
       ->group(group);
-  command.add_option("--min-lr", a.min_lr, "learning rate at the end [a tenth of --lr]")
-      ->group(group);
-  command.add_option("--warmup", a.warmup, "steps of linear warm-up [2 % of the steps]")
-      ->group(group);
-  command.add_option("--schedule", a.schedule, "cosine, linear, constant or wsd [cosine]")
-      ->group(group);
+  add_schedule_options(command, a, group);
   command.add_option("--decay-share", a.decay_share, "wsd: share of the steps that decays [0.2]")
       ->group(group);
   command.add_option("--weight-decay", a.weight_decay, "on matrices only [0.1; lora: 0]")
@@ -182,40 +177,10 @@ void add_run_options(CLI::App& command, FinetuneArguments& a) {
       .add_option("--save-every", a.save_every,
                   "steps, 0: a checkpoint before the first and after the last step only [an epoch]")
       ->group(group);
-  command.add_option("--keep", a.keep, "checkpoints kept, at least 2 [2]")->group(group);
-  command
-      .add_flag("--keep-best", a.keep_best,
-                "keep the best validation loss's checkpoint; its weights become the run's")
-      ->group(group);
-  command.add_flag("--resume", a.resume, "continue the run in the folder of -o")->group(group);
+  add_checkpoint_options(command, a, group);
   command.add_flag("--dry-run", a.dry_run, "print rows, parameters, memory and steps, and exit")
       ->group(group);
-  command.add_option("--device", a.device, "auto, cpu or cuda[:N] [auto]")->group(group);
-  command
-      .add_option("--dtype", a.dtype,
-                  "what activations and products are in: f32, bf16 or, on a GPU, tf32 [bf16 on a "
-                  "GPU, f32 on the CPU]")
-      ->group(group);
-  command
-      .add_flag("--recompute", a.recompute,
-                "compute activations again in the backward pass: less memory, a third more time")
-      ->group(group);
-  command.add_option("--memory-limit", a.memory_limit, "GPU: GiB to use at most [what is free]")
-      ->group(group);
-  command
-      .add_option("--attention", a.attention,
-                  "GPU: own kernels, cudnn, or auto: the faster ones [auto]")
-      ->group(group);
-  command.add_flag("--retune", a.retune, "GPU: time algorithms again instead of the saved choice")
-      ->group(group);
-  command.add_option("--timeout", a.timeout, "several processes: seconds until one counts as lost")
-      ->group(group);
-  command.add_flag("--json", a.json, "the last line of stdout is the result as JSON")->group(group);
-}
-
-template <typename T, typename U>
-void take(T& value, const std::optional<U>& given) {
-  if (given) value = static_cast<T>(*given);
+  add_device_options(command, a, group);
 }
 
 void apply_lora(FinetuneOptions& finetune, const FinetuneArguments& a) {
@@ -321,9 +286,6 @@ void apply_arguments(RunDescription& run, const FinetuneArguments& a) {
     }
     options.init = "random";
   }
-  take(options.dtype, a.dtype);
-  take(options.attention, a.attention);
-  if (a.recompute) options.recompute = true;
   const bool adapters = finetune.trained == TrainedPart::lora;
   if (!a.resume) {
     options.lr = default_learning_rate(finetune.trained, options.model.channels);
@@ -331,18 +293,8 @@ void apply_arguments(RunDescription& run, const FinetuneArguments& a) {
     options.beta2 = 0.999;
     options.on_spike = SpikeAction::ignore;  // the loss of a few rows jumps as it likes
   }
-  take(options.lr, a.lr);
+  apply_training_arguments(options, a);
   if (a.min_lr || !a.resume) options.min_lr = a.min_lr.value_or(options.lr / 10);
-  if (a.schedule) options.schedule = schedule_from_name(*a.schedule, "--schedule");
-  take(options.decay_share, a.decay_share);
-  take(options.weight_decay, a.weight_decay);
-  take(options.beta1, a.beta1);
-  take(options.beta2, a.beta2);
-  take(options.grad_clip, a.grad_clip);
-  take(options.seed, a.seed);
-  take(options.eval_batches, a.eval_batches);
-  take(options.keep, a.keep);
-  if (a.keep_best) options.keep_best = true;
 }
 
 double default_learning_rate(TrainedPart part, int64_t channels) {

@@ -62,12 +62,7 @@ void add_step_options(CLI::App& command, PretrainArguments& a) {
 void add_optimizer_options(CLI::App& command, PretrainArguments& a) {
   const std::string group = "Optimizer (AdamW)";
   command.add_option("--lr", a.lr, "peak learning rate [6e-4]")->group(group);
-  command.add_option("--min-lr", a.min_lr, "learning rate at the end [a tenth of --lr]")
-      ->group(group);
-  command.add_option("--warmup", a.warmup, "steps of linear warm-up [2 % of the steps]")
-      ->group(group);
-  command.add_option("--schedule", a.schedule, "cosine, linear, constant or wsd [cosine]")
-      ->group(group);
+  add_schedule_options(command, a, group);
   command
       .add_option("--decay-steps", a.decay_steps,
                   "length of the schedule, to be continued with more --steps later [--steps]")
@@ -104,40 +99,10 @@ void add_run_options(CLI::App& command, PretrainArguments& a) {
       .add_option("--save-every", a.save_every,
                   "steps, 0: a checkpoint before the first and after the last step only [0]")
       ->group(group);
-  command.add_option("--keep", a.keep, "checkpoints kept, at least 2 [2]")->group(group);
-  command
-      .add_flag("--keep-best", a.keep_best,
-                "keep the best validation loss's checkpoint; its weights become the run's")
-      ->group(group);
-  command.add_flag("--resume", a.resume, "continue the run in the folder of -o")->group(group);
+  add_checkpoint_options(command, a, group);
   command.add_flag("--dry-run", a.dry_run, "print memory, steps and estimated time, and exit")
       ->group(group);
-  command.add_option("--device", a.device, "auto, cpu or cuda[:N] [auto]")->group(group);
-  command
-      .add_option("--dtype", a.dtype,
-                  "what activations and products are in: f32, bf16 or, on a GPU, tf32 [bf16 on a "
-                  "GPU, f32 on the CPU]")
-      ->group(group);
-  command
-      .add_flag("--recompute", a.recompute,
-                "compute activations again in the backward pass: less memory, a third more time")
-      ->group(group);
-  command.add_option("--memory-limit", a.memory_limit, "GPU: GiB to use at most [what is free]")
-      ->group(group);
-  command
-      .add_option("--attention", a.attention,
-                  "GPU: own kernels, cudnn, or auto: the faster ones [auto]")
-      ->group(group);
-  command.add_flag("--retune", a.retune, "GPU: time algorithms again instead of the saved choice")
-      ->group(group);
-  command.add_option("--timeout", a.timeout, "several processes: seconds until one counts as lost")
-      ->group(group);
-  command.add_flag("--json", a.json, "the last line of stdout is the result as JSON")->group(group);
-}
-
-template <typename T>
-void take(T& value, const std::optional<T>& given) {
-  if (given) value = *given;
+  add_device_options(command, a, group);
 }
 
 // Zero stands for "not given" inside TrainOptions, so it must not come from outside.
@@ -188,31 +153,18 @@ void apply_arguments(TrainOptions& options, const PretrainArguments& a) {
   require_positive("--length", a.length);
   require_positive("--total-batch-tokens", a.total_batch_tokens);
   take(options.init, a.init);
-  take(options.dtype, a.dtype);
-  take(options.attention, a.attention);
-  if (a.recompute) options.recompute = true;
   take_positive(options.length, a.length, "--length");
   take_positive(options.total_batch_tokens, a.total_batch_tokens, "--total-batch-tokens");
   take(options.decay_steps, a.decay_steps);
-  take(options.lr, a.lr);
+  apply_training_arguments(options, a);
   if (a.min_lr || (a.lr && !a.resume)) options.min_lr = a.min_lr.value_or(options.lr / 10);
-  if (a.schedule) options.schedule = schedule_from_name(*a.schedule, "--schedule");
-  take(options.decay_share, a.decay_share);
-  take(options.weight_decay, a.weight_decay);
-  take(options.beta1, a.beta1);
-  take(options.beta2, a.beta2);
   take(options.epsilon, a.epsilon);
-  take(options.grad_clip, a.grad_clip);
   if (a.on_spike) options.on_spike = spike_action_from_name(*a.on_spike, "--on-spike");
-  take(options.seed, a.seed);
   take(options.eval_every, a.eval_every);
-  take(options.eval_batches, a.eval_batches);
   take(options.sample_every, a.sample_every);
   take(options.sample_tokens, a.sample_tokens);
   take(options.prompt, a.prompt);
   take(options.save_every, a.save_every);
-  take(options.keep, a.keep);
-  if (a.keep_best) options.keep_best = true;
 }
 
 void apply_model_arguments(ModelConfig& config, const PretrainArguments& a) {

@@ -7,29 +7,18 @@
 #include <string>
 #include <vector>
 
-#include "train/options.h"
+#include "cli/training_arguments.h"
 
 namespace llm {
 
-// An option that was not given is empty, so that a resumed run keeps what it began with.
-struct PretrainArguments {
+struct PretrainArguments : TrainingArguments {
   std::vector<std::string> data;
-  std::string output;
-  std::optional<std::string> model, init, batch, schedule, dtype, attention, on_spike, prompt;
+  std::optional<std::string> model, init, batch, on_spike, prompt;
   std::optional<int64_t> layers, heads, channels, context, vocab_size;
-  std::optional<double> dropout;
   bool no_bias = false, no_qkv_bias = false, untied = false;
 
-  std::optional<int64_t> length, total_batch_tokens, steps, decay_steps, warmup, seed;
-  std::optional<double> epochs, lr, min_lr, decay_share, weight_decay, beta1, beta2, epsilon,
-      grad_clip;
-  std::optional<int64_t> eval_every, eval_batches, sample_every, sample_tokens, save_every, keep;
-  bool keep_best = false, recompute = false;
-  std::optional<double> memory_limit;  // GiB
-
-  bool resume = false, dry_run = false, retune = false, json = false;
-  std::string device = "auto";
-  double timeout = 300;
+  std::optional<int64_t> length, total_batch_tokens, decay_steps, sample_tokens;
+  std::optional<double> epsilon;
 };
 
 void add_pretrain_options(CLI::App& command, PretrainArguments& arguments);
