@@ -22,14 +22,10 @@ class ClassifyCommand : public testing::Test {
  protected:
   ClassifyCommand() { write_model(Pooling::last_token); }
   void write_model(Pooling pooling) {
-    ModelConfig config = test::golden_config();
-    config.vocab_size = 257;
-    config.labels = {"ham", "spam"};
-    config.pooling = pooling;
-    const auto backend = make_cpu_backend();
-    Gpt model(*backend, config, {});
-    test::fill_golden_weights(model);
-    write_model_folder(model_, model, make_byte_tokenizer().get());
+    test::write_byte_model(model_, [&](ModelConfig& config) {
+      config.labels = {"ham", "spam"};
+      config.pooling = pooling;
+    });
   }
   ProcessResult classify(std::vector<std::string> arguments, const std::string& input = {}) {
     arguments.insert(arguments.begin(), {"classify", model_.string()});

@@ -5,9 +5,7 @@
 
 #include "base/json.h"
 #include "cpu_ref/cpu_backend.h"
-#include "support/small_model.h"
-#include "support/subprocess.h"
-#include "support/temporary_directory.h"
+#include "support/convert_test.h"
 #include "weights/adapter_folder.h"
 #include "weights/model_folder.h"
 
@@ -16,35 +14,8 @@ namespace {
 
 using test::ProcessResult;
 
-class ConvertAdapters : public testing::Test {
+class ConvertAdapters : public test::ConvertTest {
  protected:
-  ConvertAdapters() {
-    ModelConfig config = test::golden_config();
-    config.vocab_size = 257;
-    const auto backend = make_cpu_backend();
-    Gpt model(*backend, config, {});
-    test::fill_golden_weights(model);
-    write_model_folder(model_, model, make_byte_tokenizer().get());
-  }
-  ProcessResult llm(const std::vector<std::string>& arguments) { return test::run_llm(arguments); }
-  // Runs and returns the JSON line.
-  Json figures(std::vector<std::string> arguments) {
-    arguments.emplace_back("--json");
-    const ProcessResult result = llm(arguments);
-    EXPECT_EQ(result.exit_code, 0) << result.err;
-    const size_t line = result.out.rfind('\n', result.out.size() - 2);
-    return parse_json(result.out.substr(line == std::string::npos ? 0 : line + 1), "stdout");
-  }
-  void expect_exit(int code, const std::string& part, const std::vector<std::string>& arguments) {
-    const ProcessResult result = llm(arguments);
-    EXPECT_EQ(result.exit_code, code) << result.err;
-    EXPECT_NE(result.err.find(part), std::string::npos) << result.err;
-  }
-  std::string path(const std::string& name) { return (directory_ / name).string(); }
-  static std::string weights(const fs::path& folder) {
-    return read_text_file(folder / "model.safetensors");
-  }
-
   // Adapters for the model of this test, with values that matter.
   std::string write_adapters(const std::string& name, bool classifier,
                              Pooling pooling = Pooling::last_token) {
@@ -82,9 +53,6 @@ class ConvertAdapters : public testing::Test {
       EXPECT_NEAR(a[i]["logprob"].get<double>(), b[i]["logprob"].get<double>(), 1e-5);
     }
   }
-
-  test::TemporaryDirectory directory_;
-  fs::path model_ = directory_ / "model";
 };
 
 TEST_F(ConvertAdapters, GoOutComeBackAndMerge) {

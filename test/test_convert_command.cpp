@@ -6,9 +6,7 @@
 
 #include "base/json.h"
 #include "cpu_ref/cpu_backend.h"
-#include "support/small_model.h"
-#include "support/subprocess.h"
-#include "support/temporary_directory.h"
+#include "support/convert_test.h"
 #include "text/chat_template.h"
 #include "weights/model_folder.h"
 
@@ -19,38 +17,7 @@ using test::ProcessResult;
 
 const fs::path kModels = fs::path(LLM_SOURCE_DIR) / "test" / "golden" / "models";
 
-class ConvertCommand : public testing::Test {
- protected:
-  ConvertCommand() {
-    ModelConfig config = test::golden_config();
-    config.vocab_size = 257;
-    const auto backend = make_cpu_backend();
-    Gpt model(*backend, config, {});
-    test::fill_golden_weights(model);
-    write_model_folder(model_, model, make_byte_tokenizer().get());
-  }
-  ProcessResult llm(const std::vector<std::string>& arguments) { return test::run_llm(arguments); }
-  // Runs and returns the JSON line.
-  Json figures(std::vector<std::string> arguments) {
-    arguments.emplace_back("--json");
-    const ProcessResult result = llm(arguments);
-    EXPECT_EQ(result.exit_code, 0) << result.err;
-    const size_t line = result.out.rfind('\n', result.out.size() - 2);
-    return parse_json(result.out.substr(line == std::string::npos ? 0 : line + 1), "stdout");
-  }
-  void expect_exit(int code, const std::string& part, const std::vector<std::string>& arguments) {
-    const ProcessResult result = llm(arguments);
-    EXPECT_EQ(result.exit_code, code) << result.err;
-    EXPECT_NE(result.err.find(part), std::string::npos) << result.err;
-  }
-  std::string path(const std::string& name) { return (directory_ / name).string(); }
-  static std::string weights(const fs::path& folder) {
-    return read_text_file(folder / "model.safetensors");
-  }
-
-  test::TemporaryDirectory directory_;
-  fs::path model_ = directory_ / "model";
-};
+class ConvertCommand : public test::ConvertTest {};
 
 TEST_F(ConvertCommand, OutAndInAgainInEveryFormat) {
   const std::string model = model_.string();

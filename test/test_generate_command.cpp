@@ -22,14 +22,7 @@ using test::run_llm;
 
 class GenerateCommand : public testing::Test {
  protected:
-  GenerateCommand() {
-    ModelConfig config = test::golden_config();
-    config.vocab_size = 257;
-    const auto backend = make_cpu_backend();
-    Gpt model(*backend, config, {});
-    test::fill_golden_weights(model);
-    write_model_folder(model_, model, make_byte_tokenizer().get());
-  }
+  GenerateCommand() { test::write_byte_model(model_); }
   ProcessResult generate(std::vector<std::string> arguments, const std::string& input = {}) {
     arguments.insert(arguments.begin(), {"generate", model_.string()});
     ProcessOptions options;

@@ -1,6 +1,9 @@
 #include "support/small_model.h"
 
 #include "base/error.h"
+#include "cpu_ref/cpu_backend.h"
+#include "text/tokenizer.h"
+#include "weights/model_folder.h"
 
 namespace llm::test {
 namespace {
@@ -78,6 +81,16 @@ void fill_golden_weights(Gpt& model) {
     store.write(static_cast<int>(index), store.values(), host);
     ++number;
   }
+}
+
+void write_byte_model(const fs::path& folder, const std::function<void(ModelConfig&)>& change) {
+  ModelConfig config = golden_config();
+  config.vocab_size = 257;
+  if (change) change(config);
+  const auto backend = make_cpu_backend();
+  Gpt model(*backend, config, {});
+  fill_golden_weights(model);
+  write_model_folder(folder, model, make_byte_tokenizer().get());
 }
 
 TokenRows golden_tokens(int64_t step, int64_t batch, int64_t length, int64_t vocab) {

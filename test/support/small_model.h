@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "backend/backend.h"
+#include "base/file.h"
 #include "model/gpt.h"
 
 namespace llm::test {
@@ -22,6 +24,9 @@ float golden_fraction(uint64_t number, uint64_t index);
 // The weights of scripts/golden_model.py: an eighth of such fractions, around 1 for the weights of
 // norms. Adapters are left alone.
 void fill_golden_weights(Gpt& model);
+
+// A model folder with these weights and the tokens of bytes; `change` makes the config another one.
+void write_byte_model(const fs::path& folder, const std::function<void(ModelConfig&)>& change = {});
 
 // Tokens (B, T) and the targets one later.
 struct TokenRows {
