@@ -16,7 +16,7 @@ void fill_as(void* y, T value, int64_t count, Threads threads) {
                   [&](int64_t begin, int64_t end) { std::fill(to + begin, to + end, value); });
 }
 
-float load(const void* x, DType dtype, int64_t i) {
+float load_value(const void* x, DType dtype, int64_t i) {
   switch (dtype) {
     case DType::f32:
       return static_cast<const float*>(x)[i];
@@ -30,7 +30,7 @@ float load(const void* x, DType dtype, int64_t i) {
   }
 }
 
-void store(void* y, DType dtype, int64_t i, float value) {
+void store_value(void* y, DType dtype, int64_t i, float value) {
   switch (dtype) {
     case DType::f32:
       static_cast<float*>(y)[i] = value;
@@ -86,7 +86,7 @@ void convert(void* y, DType y_dtype, const void* x, DType x_dtype, int64_t count
       auto* to = static_cast<uint16_t*>(y);
       for (int64_t i = begin; i < end; ++i) to[i] = f32_to_bf16(from[i]);
     } else {
-      for (int64_t i = begin; i < end; ++i) store(y, y_dtype, i, load(x, x_dtype, i));
+      for (int64_t i = begin; i < end; ++i) store_value(y, y_dtype, i, load_value(x, x_dtype, i));
     }
   });
 }

@@ -6,10 +6,10 @@ namespace llm::cpu_ref {
 namespace {
 
 constexpr float kTwiceSqrt2OverPi = 1.59576912160573071f;
-constexpr float kCubic = 0.044715f;
+constexpr float kCubicF = 0.044715f;
 
 // 0.5 (1 + tanh(u)) = 1 / (1 + e^(-2u)), so that one exponential and one division do.
-Floats decay_of(Floats x) { return exp(-kTwiceSqrt2OverPi * (x + kCubic * (x * x * x))); }
+Floats decay_of(Floats x) { return exp(-kTwiceSqrt2OverPi * (x + kCubicF * (x * x * x))); }
 
 Floats gelu(Floats x) { return x / (1.0f + decay_of(x)); }
 
@@ -17,7 +17,7 @@ Floats gelu(Floats x) { return x / (1.0f + decay_of(x)); }
 Floats gelu_slope(Floats x) {
   const Floats e = decay_of(x);
   const Floats s = 1.0f / (1.0f + e);
-  return s + x * (e * s * s) * (kTwiceSqrt2OverPi * (1.0f + 3 * kCubic * (x * x)));
+  return s + x * (e * s * s) * (kTwiceSqrt2OverPi * (1.0f + 3 * kCubicF * (x * x)));
 }
 
 }  // namespace

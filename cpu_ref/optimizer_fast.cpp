@@ -11,7 +11,7 @@
 namespace llm::cpu_ref {
 namespace {
 
-constexpr int64_t kSumBlock = 16384;
+constexpr int64_t kFastSumBlock = 16384;
 typedef float HalfFloats __attribute__((vector_size(16)));
 typedef double Doubles __attribute__((vector_size(32)));
 constexpr int64_t kDoubles = 4;  // lanes
@@ -91,13 +91,13 @@ void update_chunk(float* params, float* m, float* v, const float* grads, int64_t
 }  // namespace
 
 double sum_of_squares_fast(const float* x, int64_t count, Threads threads) {
-  const int64_t blocks = (count + kSumBlock - 1) / kSumBlock;
+  const int64_t blocks = (count + kFastSumBlock - 1) / kFastSumBlock;
   std::vector<double> partial(static_cast<size_t>(blocks));
   parallel_ranges(blocks, threads, 4, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
-      const int64_t at = block * kSumBlock;
+      const int64_t at = block * kFastSumBlock;
       partial[static_cast<size_t>(block)] =
-          block_sum_of_squares(x + at, std::min(kSumBlock, count - at));
+          block_sum_of_squares(x + at, std::min(kFastSumBlock, count - at));
     }
   });
   double total = 0;

@@ -5,8 +5,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build}
-if [ ! -x "$build/test/test_slow_kills" ]; then
+if [ ! -x "$build/test/slow_tests" ]; then
   scripts/build.sh default
   build=build
 fi
-LLM_SOAK=1 "$build/test/test_slow_kills"
+LLM_SOAK=1 "$build/test/slow_tests" --gtest_filter='SlowKillsTest.*'

@@ -6,7 +6,7 @@
 namespace llm::test {
 namespace {
 
-struct Case {
+struct AttentionCase {
   int64_t B, queries, keys, heads, kv_heads, D;
   MaskKind mask = MaskKind::causal;
   int64_t window = 0;
@@ -20,8 +20,8 @@ struct Case {
   }
 };
 
-std::vector<Case> shape_grid() {
-  std::vector<Case> cases;
+std::vector<AttentionCase> attention_grid() {
+  std::vector<AttentionCase> cases;
   const int64_t lengths[][2] = {{1, 1}, {7, 7},   {23, 23}, {24, 24}, {25, 25},
                                 {3, 8}, {50, 61}, {64, 64}, {31, 15}};
   const int64_t heads[][3] = {{1, 1, 1}, {2, 2, 7}, {4, 2, 16}, {3, 1, 17}, {2, 2, 32}};
@@ -30,7 +30,7 @@ std::vector<Case> shape_grid() {
     for (MaskKind mask : {MaskKind::causal, MaskKind::full, MaskKind::window}) {
       for (int twice = 0; twice < 2; ++twice, ++n) {
         const auto& [H, KV, D] = heads[n % 5];
-        Case each{1 + static_cast<int64_t>(n % 2), queries, keys, H, KV, D, mask};
+        AttentionCase each{1 + static_cast<int64_t>(n % 2), queries, keys, H, KV, D, mask};
         each.window = mask == MaskKind::window ? 2 + static_cast<int64_t>(n % 20) : 0;
         each.dropout = n % 3 == 1 ? 0.25f : 0;
         each.dtype = n % 4 == 3 ? DType::bf16 : DType::f32;
@@ -76,11 +76,11 @@ std::vector<Case> shape_grid() {
   return cases;
 }
 
-Bounds bounds_of(const Case& each) {
+Bounds attention_bounds(const AttentionCase& each) {
   return each.dtype == DType::f32 ? Bounds{2e-6, 2e-5, 1e-5, 1e-5} : Bounds{3e-3, 2e-2, 2e-2, 1e-2};
 }
 
-AttentionOptions options_of(Workbench& bench, const Case& each) {
+AttentionOptions options_of(Workbench& bench, const AttentionCase& each) {
   AttentionOptions options;
   options.mask = each.mask;
   options.window = each.window;
@@ -105,13 +105,13 @@ AttentionOptions options_of(Workbench& bench, const Case& each) {
 struct Projections {
   Tensor q, k, v;
 };
-Projections slices(Tensor qkv, const Case& each) {
+Projections slices(Tensor qkv, const AttentionCase& each) {
   return {qkv.slice(2, 0, each.heads), qkv.slice(2, each.heads, each.kv_heads),
           qkv.slice(2, each.heads + each.kv_heads, each.kv_heads)};
 }
 
 template <typename Make>
-Projections projections(const Case& each, const Make& make) {
+Projections projections(const AttentionCase& each, const Make& make) {
   if (each.queries == each.keys) {
     return slices(make("qkv", {each.B, each.queries, each.heads + 2 * each.kv_heads, each.D}),
                   each);
@@ -120,13 +120,13 @@ Projections projections(const Case& each, const Make& make) {
   return {make("q", {each.B, each.queries, each.heads, each.D}), make("k", keys), make("v", keys)};
 }
 
-Projections inputs(Workbench& bench, const Case& each) {
+Projections inputs(Workbench& bench, const AttentionCase& each) {
   return projections(each, [&](const std::string& name, const Shape& shape) {
     return bench.random(name, each.dtype, shape);
   });
 }
 
-Results run_forward(Backend& backend, const Case& each) {
+Results attention_forward(Backend& backend, const AttentionCase& each) {
   Workbench bench(backend, each.name());
   const auto [q, k, v] = inputs(bench, each);
   const AttentionOptions options = options_of(bench, each);
@@ -139,17 +139,17 @@ Results run_forward(Backend& backend, const Case& each) {
 }
 
 // out and lse of the plain loops: inputs of the backward pass, the same for every backend.
-Results forward_once(const Case& each) {
+Results forward_once(const AttentionCase& each) {
   static std::string kept_name;
   static Results kept;
   if (kept_name != each.name()) {
-    kept = run_forward(plain_backend(), each);
+    kept = attention_forward(plain_backend(), each);
     kept_name = each.name();
   }
   return kept;
 }
 
-Results run_backward(Backend& backend, const Case& each) {
+Results attention_backward(Backend& backend, const AttentionCase& each) {
   const Results forward = forward_once(each);
   Workbench bench(backend, each.name());
   const auto [q, k, v] = inputs(bench, each);
@@ -198,16 +198,18 @@ TEST(Attention, GoldenValues) {
   }
 }
 
-TEST(Attention, ForwardAsThePlainLoops) { check_cases<Case>(shape_grid(), run_forward, bounds_of); }
+TEST(Attention, ForwardAsThePlainLoops) {
+  check_cases<AttentionCase>(attention_grid(), attention_forward, attention_bounds);
+}
 TEST(Attention, BackwardAsThePlainLoops) {
-  check_cases<Case>(shape_grid(), run_backward, bounds_of);
+  check_cases<AttentionCase>(attention_grid(), attention_backward, attention_bounds);
 }
 
 TEST(Attention, AQueryWithoutKeysGivesZero) {
   // Five queries, three keys: the first two see none.
-  const Case each{1, 5, 3, 2, 2, 4};
+  const AttentionCase each{1, 5, 3, 2, 2, 4};
   for (const auto& [label, backend] : all_backends()) {
-    const Results forward = run_forward(*backend, each);
+    const Results forward = attention_forward(*backend, each);
     const std::vector<double>& out = result_named(forward, "out").values;
     for (size_t i = 0; i < 2 * 2 * 4; ++i) EXPECT_EQ(out[i], 0) << label;
     const std::vector<double>& lse = result_named(forward, "lse").values;
@@ -216,7 +218,7 @@ TEST(Attention, AQueryWithoutKeysGivesZero) {
       EXPECT_EQ(lse[h * 5 + 1], -INFINITY) << label;
       EXPECT_TRUE(std::isfinite(lse[h * 5 + 2])) << label;
     }
-    const Results backward = run_backward(*backend, each);
+    const Results backward = attention_backward(*backend, each);
     const std::vector<double>& dq = result_named(backward, "dq").values;
     for (size_t i = 0; i < 2 * 2 * 4; ++i) EXPECT_EQ(dq[i], 0) << label;
   }
@@ -225,7 +227,7 @@ TEST(Attention, AQueryWithoutKeysGivesZero) {
 // The whole op in double, from its definition: the sum of dout * out for causal attention of one
 // sample with dropout. q, k, v: (T, H, D).
 double loss_of(std::span<const double> q, std::span<const double> k, std::span<const double> v,
-               std::span<const double> dout, const Case& each) {
+               std::span<const double> dout, const AttentionCase& each) {
   const auto T = static_cast<size_t>(each.queries), H = static_cast<size_t>(each.heads);
   const auto D = static_cast<size_t>(each.D);
   const auto row = [&](std::span<const double> x, size_t t, size_t h) {
@@ -253,7 +255,7 @@ double loss_of(std::span<const double> q, std::span<const double> k, std::span<c
 }
 
 TEST(Attention, BackwardWithDropoutAgainstCentralDifferences) {
-  const Case each{1, 6, 6, 2, 2, 3, MaskKind::causal, 0, 0.25f};
+  const AttentionCase each{1, 6, 6, 2, 2, 3, MaskKind::causal, 0, 0.25f};
   const auto qkv = random_values(each.name(), "qkv", 6 * 6 * 3);
   const auto dout = random_values(each.name(), "dout", 6 * 2 * 3);
   const auto loss = [&](std::span<const double> fused) {
@@ -263,19 +265,19 @@ TEST(Attention, BackwardWithDropoutAgainstCentralDifferences) {
   };
   const auto expected = central_differences(qkv, loss);
   for (const auto& [label, backend] : all_backends()) {
-    const Results results = run_backward(*backend, each);
+    const Results results = attention_backward(*backend, each);
     expect_close(label, results[0].values, expected, 3, {2e-6, 1e-5, 2e-6, 1e-5});
   }
 }
 
 // The mask belongs to the sample, not to its place in a batch.
 TEST(Attention, TheBatchSplitDoesNotShowInTheDropout) {
-  const Case whole{2, 20, 20, 2, 2, 8, MaskKind::causal, 0, 0.3f};
+  const AttentionCase whole{2, 20, 20, 2, 2, 8, MaskKind::causal, 0, 0.3f};
   for (const auto& [label, backend] : all_backends()) {
-    const Results both = run_forward(*backend, whole);
+    const Results both = attention_forward(*backend, whole);
     const auto qkv = random_values(whole.name(), "qkv", 2 * 20 * 6 * 8);
     for (size_t b : {0, 1}) {
-      const Case alone{1, 20, 20, 2, 2, 8, MaskKind::causal, 0, 0.3f};
+      const AttentionCase alone{1, 20, 20, 2, 2, 8, MaskKind::causal, 0, 0.3f};
       Workbench bench(*backend, alone.name());
       const size_t per_sample = 20 * 6 * 8, out_size = 20 * 2 * 8;
       const Tensor part = bench.input("qkv", DType::f32, {1, 20, 6, 8},

@@ -5,7 +5,7 @@
 namespace llm::test {
 namespace {
 
-struct Case {
+struct AttentionDecodeCase {
   int64_t B, queries, heads, kv_heads, D, block_size;
   std::vector<int32_t> lengths;
   DType dtype = DType::f32, cache_dtype = DType::f32;
@@ -19,8 +19,8 @@ struct Case {
   }
 };
 
-std::vector<Case> shape_grid() {
-  std::vector<Case> cases;
+std::vector<AttentionDecodeCase> attention_decode_grid() {
+  std::vector<AttentionDecodeCase> cases;
   for (DType dtype : {DType::f32, DType::bf16}) {
     cases.push_back({1, 1, 1, 1, 1, 1, {1}, dtype, dtype});
     cases.push_back({2, 1, 3, 3, 7, 4, {5, 8}, dtype, dtype});
@@ -32,12 +32,12 @@ std::vector<Case> shape_grid() {
   return cases;
 }
 
-Bounds bounds_of(const Case& each) {
+Bounds attention_decode_bounds(const AttentionDecodeCase& each) {
   return each.dtype == DType::f32 ? Bounds{1e-6, 4e-6, 2e-6, 4e-6} : kBf16Bounds;
 }
 
 // The blocks of the sequences in an order that is not that of the positions.
-Tensor block_table(Workbench& bench, const Case& each) {
+Tensor block_table(Workbench& bench, const AttentionDecodeCase& each) {
   const int64_t blocks = each.B * each.max_blocks();
   std::vector<int32_t> table;
   for (int64_t i = 0; i < blocks; ++i) {
@@ -50,11 +50,11 @@ Tensor block_table(Workbench& bench, const Case& each) {
   return bench.integers("block_table", {each.B, each.max_blocks()}, table);
 }
 
-Shape cache_shape(const Case& each) {
+Shape cache_shape(const AttentionDecodeCase& each) {
   return {each.B * each.max_blocks(), each.block_size, each.kv_heads, each.D};
 }
 
-Results run_decode(Backend& backend, const Case& each) {
+Results run_decode(Backend& backend, const AttentionDecodeCase& each) {
   Workbench bench(backend, each.name());
   const Shape shape{each.B, each.queries, each.heads, each.D};
   // q as a slice of a wider tensor.
@@ -68,7 +68,7 @@ Results run_decode(Backend& backend, const Case& each) {
   return bench.finish();
 }
 
-Results run_append(Backend& backend, const Case& each) {
+Results run_append(Backend& backend, const AttentionDecodeCase& each) {
   Workbench bench(backend, each.name());
   const Tensor kv =
       bench.random("kv", each.dtype, {each.B, each.queries, 2 * each.kv_heads, each.D});
@@ -79,14 +79,19 @@ Results run_append(Backend& backend, const Case& each) {
   return bench.finish();
 }
 
-TEST(AttentionDecode, AsThePlainLoops) { check_cases<Case>(shape_grid(), run_decode, bounds_of); }
+TEST(AttentionDecode, AsThePlainLoops) {
+  check_cases<AttentionDecodeCase>(attention_decode_grid(), run_decode, attention_decode_bounds);
+}
 
 TEST(CacheAppend, AsThePlainLoops) {
-  check_cases<Case>(shape_grid(), run_append, [](const Case&) { return Bounds{0, 0, 1e-30, 0}; });
+  check_cases<AttentionDecodeCase>(attention_decode_grid(), run_append,
+                                   [](const AttentionDecodeCase&) {
+                                     return Bounds{0, 0, 1e-30, 0};
+                                   });
 }
 
 TEST(CacheAppend, WritesTheNewPositionsOnly) {
-  const Case each{2, 5, 4, 1, 8, 8, {5, 31}};
+  const AttentionDecodeCase each{2, 5, 4, 1, 8, 8, {5, 31}};
   for (const auto& [label, backend] : all_backends()) {
     const Results results = run_append(*backend, each);
     size_t written = 0;

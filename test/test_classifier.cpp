@@ -14,7 +14,7 @@
 namespace llm {
 namespace {
 
-const fs::path kGolden = fs::path(LLM_SOURCE_DIR) / "test" / "golden" / "fine_tuned";
+const fs::path kFineTuned = fs::path(LLM_SOURCE_DIR) / "test" / "golden" / "fine_tuned";
 
 std::vector<TokenizedExample> bytes_of(const std::vector<std::string>& texts) {
   std::vector<TokenizedExample> examples;
@@ -41,10 +41,10 @@ class ClassifierGolden : public testing::TestWithParam<const char*> {};
 
 TEST_P(ClassifierGolden, ProbabilitiesAreThoseOfTransformers) {
   const auto backend = make_cpu_backend();
-  const auto model = load_model(*backend, locate_model((kGolden / GetParam()).string()));
+  const auto model = load_model(*backend, locate_model((kFineTuned / GetParam()).string()));
   std::vector<std::string> texts;
   std::vector<LabelProbabilities> expected;
-  for (const Json& row : read_json_file(kGolden / GetParam() / "probabilities.json")) {
+  for (const Json& row : read_json_file(kFineTuned / GetParam() / "probabilities.json")) {
     texts.push_back(row["text"]);
     expected.push_back(row["probabilities"].get<LabelProbabilities>());
   }

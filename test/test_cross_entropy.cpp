@@ -5,7 +5,7 @@
 namespace llm::test {
 namespace {
 
-struct Case {
+struct CrossEntropyCase {
   int64_t rows, vocab, padded;
   DType dtype;
   double deviation;  // of the logits
@@ -15,8 +15,8 @@ struct Case {
   }
 };
 
-std::vector<Case> shape_grid() {
-  std::vector<Case> cases;
+std::vector<CrossEntropyCase> cross_entropy_grid() {
+  std::vector<CrossEntropyCase> cases;
   const int64_t shapes[][3] = {{1, 1, 1},   {1, 2, 16},     {3, 7, 7},       {5, 31, 32},
                                {4, 33, 48}, {17, 128, 128}, {3, 1025, 1040}, {2, 50257, 50272}};
   for (const auto& [rows, vocab, padded] : shapes) {
@@ -28,12 +28,12 @@ std::vector<Case> shape_grid() {
   return cases;
 }
 
-Bounds bounds_of(const Case& each) {
+Bounds cross_entropy_bounds(const CrossEntropyCase& each) {
   return each.dtype == DType::f32 ? Bounds{2e-6, 4e-6, 1e-6, 4e-6} : kBf16Bounds;
 }
-int repeats_of(const Case& each) { return each.padded > 2000 ? 3 : kRepeats; }
+int repeats_of(const CrossEntropyCase& each) { return each.padded > 2000 ? 3 : kRepeats; }
 
-Tensor targets_of(Workbench& bench, const Case& each) {
+Tensor targets_of(Workbench& bench, const CrossEntropyCase& each) {
   std::vector<int32_t> targets;
   for (int64_t row = 0; row < each.rows; ++row) {
     targets.push_back(
@@ -43,7 +43,7 @@ Tensor targets_of(Workbench& bench, const Case& each) {
 }
 
 // Padded columns hold a large number, which must not be seen.
-Tensor logits_of(Workbench& bench, const Case& each) {
+Tensor logits_of(Workbench& bench, const CrossEntropyCase& each) {
   std::vector<double> values =
       random_values(each.name(), "logits", each.rows * each.padded, each.deviation);
   for (int64_t i = 0; i < each.rows * each.padded; ++i) {
@@ -52,7 +52,7 @@ Tensor logits_of(Workbench& bench, const Case& each) {
   return bench.input("logits", each.dtype, {each.rows, each.padded}, values);
 }
 
-Results run_separate(Backend& backend, const Case& each) {
+Results run_separate(Backend& backend, const CrossEntropyCase& each) {
   Workbench bench(backend, each.name());
   const Tensor logits = logits_of(bench, each), targets = targets_of(bench, each);
   const Tensor scale = bench.scalar("scale", 0.125);
@@ -63,14 +63,14 @@ Results run_separate(Backend& backend, const Case& each) {
   return bench.finish();
 }
 
-Results run_in_place(Backend& backend, const Case& each) {
+Results run_in_place(Backend& backend, const CrossEntropyCase& each) {
   Workbench bench(backend, each.name());
   const Tensor logits = bench.changed(logits_of(bench, each)), targets = targets_of(bench, each);
   backend.cross_entropy_backward(logits, logits, targets, each.vocab, bench.scalar("scale", 0.125));
   return bench.finish();
 }
 
-Results run_fused(Backend& backend, const Case& each) {
+Results run_fused(Backend& backend, const CrossEntropyCase& each) {
   Workbench bench(backend, each.name());
   const Tensor logits = bench.changed(logits_of(bench, each)), targets = targets_of(bench, each);
   backend.cross_entropy_forward_backward(bench.output("losses", DType::f32, {each.rows}), logits,
@@ -105,16 +105,16 @@ TEST(CrossEntropy, GoldenValues) {
 }
 
 TEST(CrossEntropy, AsThePlainLoops) {
-  for (const Case& each : shape_grid()) {
-    const std::vector<Case> one = {each};
-    check_cases<Case>(one, run_separate, bounds_of, repeats_of(each));
-    check_cases<Case>(one, run_in_place, bounds_of, repeats_of(each));
-    check_cases<Case>(one, run_fused, bounds_of, repeats_of(each));
+  for (const CrossEntropyCase& each : cross_entropy_grid()) {
+    const std::vector<CrossEntropyCase> one = {each};
+    check_cases<CrossEntropyCase>(one, run_separate, cross_entropy_bounds, repeats_of(each));
+    check_cases<CrossEntropyCase>(one, run_in_place, cross_entropy_bounds, repeats_of(each));
+    check_cases<CrossEntropyCase>(one, run_fused, cross_entropy_bounds, repeats_of(each));
   }
 }
 
 TEST(CrossEntropy, BackwardAgainstCentralDifferences) {
-  const Case each{3, 7, 7, DType::f32, 2};
+  const CrossEntropyCase each{3, 7, 7, DType::f32, 2};
   const auto logits = random_values(each.name(), "logits", 21, 2);
   const auto loss = [&](std::span<const double> x) {
     double total = 0;

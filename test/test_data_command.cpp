@@ -9,7 +9,7 @@
 namespace llm::test {
 namespace {
 
-Json last_line(const std::string& out) {
+Json last_figures(const std::string& out) {
   const size_t end = out.find_last_not_of('\n');
   const size_t begin = out.rfind('\n', end);
   return parse_json(out.substr(begin == std::string::npos ? 0 : begin + 1), "stdout");
@@ -39,7 +39,7 @@ TEST_F(DataCommandTest, PreparesAndInspects) {
   const ProcessResult made = run(
       {"prepare", "a.txt", "--tokenizer", "chars", "--val-fraction", "0.5", "-o", "d", "--json"});
   ASSERT_EQ(made.exit_code, 0) << made.err;
-  const Json figures = last_line(made.out);
+  const Json figures = last_figures(made.out);
   EXPECT_EQ(figures["train_tokens"], 10);
   EXPECT_EQ(figures["val_tokens"], 11);
   EXPECT_EQ(figures["removed"]["line_ends_replaced"], 1);
@@ -47,8 +47,8 @@ TEST_F(DataCommandTest, PreparesAndInspects) {
 
   const ProcessResult seen = run({"inspect", "d", "--json"});
   ASSERT_EQ(seen.exit_code, 0) << seen.err;
-  EXPECT_EQ(last_line(seen.out)["tokenizer_hash"], figures["tokenizer_hash"]);
-  EXPECT_EQ(last_line(seen.out)["train_tokens"], 10);
+  EXPECT_EQ(last_figures(seen.out)["tokenizer_hash"], figures["tokenizer_hash"]);
+  EXPECT_EQ(last_figures(seen.out)["train_tokens"], 10);
   EXPECT_NE(seen.out.find("some text "), std::string::npos);
 }
 
@@ -58,8 +58,8 @@ TEST_F(DataCommandTest, ReadsStandardInput) {
            "--val-fraction", "0", "-o", "d", "--json"},
           "{\"t\": \"one\"}\n{\"t\": \"two\"}\n");
   ASSERT_EQ(made.exit_code, 0) << made.err;
-  EXPECT_EQ(last_line(made.out)["train_tokens"], 7);
-  EXPECT_EQ(last_line(made.out)["train_documents"], 2);
+  EXPECT_EQ(last_figures(made.out)["train_tokens"], 7);
+  EXPECT_EQ(last_figures(made.out)["train_documents"], 2);
 }
 
 TEST_F(DataCommandTest, RefusesBadInputWithTheRightCode) {
@@ -99,14 +99,14 @@ TEST_F(DataCommandTest, WritesTheSyntheticCorpus) {
   const ProcessResult made = run({"synth", "-o", "s", "--stories", "20", "--messages", "40",
                                   "--instructions", "30", "--seed", "7", "--json"});
   ASSERT_EQ(made.exit_code, 0) << made.err;
-  const Json figures = last_line(made.out);
+  const Json figures = last_figures(made.out);
   EXPECT_EQ(figures["stories"], 20);
   EXPECT_EQ(figures["messages"], 40);
   EXPECT_EQ(figures["instructions"], 30);
   const ProcessResult prepared =
       run({"prepare", "s/stories.jsonl", "--tokenizer", "bytes", "--dedup", "-o", "d", "--json"});
   ASSERT_EQ(prepared.exit_code, 0) << prepared.err;
-  EXPECT_EQ(last_line(prepared.out)["removed"]["duplicates"]["documents"], 0);
+  EXPECT_EQ(last_figures(prepared.out)["removed"]["duplicates"]["documents"], 0);
   expect_exit(2, "--stories", {"synth", "-o", "s", "--stories", "-5"});
   const std::vector<std::string> again = {
       "synth", "-o", "s", "--stories", "1", "--messages", "1", "--instructions", "1"};

@@ -16,7 +16,7 @@ using Ids = std::vector<TokenId>;
 constexpr int64_t kVocab = 65;
 
 // Null where there is no GPU.
-std::unique_ptr<Backend> gpu() {
+std::unique_ptr<Backend> decoding_gpu() {
   try {
     return make_backend("cuda", {});
   } catch (const Error& error) {
@@ -90,7 +90,7 @@ void expect_the_same(Backend& backend) {
 TEST(Decoder, StepsOnTheDeviceDrawWhatTheHostDraws) { expect_the_same(*make_cpu_backend()); }
 
 TEST(Decoder, StepsOnAGpuDrawWhatTheHostDraws) {
-  const auto backend = gpu();
+  const auto backend = decoding_gpu();
   if (!backend) GTEST_SKIP() << "no GPU here";
   expect_the_same(*backend);
 }

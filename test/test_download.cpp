@@ -8,10 +8,9 @@ namespace {
 
 using test::DownloadTest;
 using test::expect_error;
+using test::is_storage;
 using test::ServedReply;
 using test::ServedRequest;
-
-bool is_storage(const ServedRequest& request) { return request.path.starts_with("/storage/"); }
 
 std::string index_text(const std::vector<std::string>& shards) {
   Json json;

@@ -6,7 +6,7 @@
 namespace llm::test {
 namespace {
 
-struct Case {
+struct DropoutCase {
   int64_t samples, elements;
   float rate;
   DType dtype;
@@ -17,8 +17,8 @@ struct Case {
   }
 };
 
-std::vector<Case> shape_grid() {
-  std::vector<Case> cases;
+std::vector<DropoutCase> dropout_grid() {
+  std::vector<DropoutCase> cases;
   const std::pair<int64_t, int64_t> shapes[] = {{1, 1},  {1, 7},    {3, 31},
                                                 {2, 33}, {5, 1023}, {9, 4099}};
   for (const auto& [samples, elements] : shapes) {
@@ -30,7 +30,7 @@ std::vector<Case> shape_grid() {
   return cases;
 }
 
-Results run(Backend& backend, const Case& each) {
+Results run(Backend& backend, const DropoutCase& each) {
   Workbench bench(backend, each.name());
   const Shape shape{each.samples, each.elements};
   std::vector<int64_t> ids;
@@ -63,7 +63,9 @@ std::vector<double> mask_of(Backend& backend, std::vector<int64_t> ids, int64_t 
 }
 
 TEST(Dropout, AsThePlainLoopsToTheBit) {
-  check_cases<Case>(shape_grid(), run, [](const Case&) { return Bounds{0, 0, 1e-30, 0}; });
+  check_cases<DropoutCase>(dropout_grid(), run, [](const DropoutCase&) {
+    return Bounds{0, 0, 1e-30, 0};
+  });
 }
 
 TEST(Dropout, FollowsTheDefinitionOfTheMask) {

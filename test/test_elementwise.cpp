@@ -24,7 +24,7 @@ TEST(Fill, EveryTypeAndSize) {
   }
 }
 
-TEST(Convert, EveryPairOfFloatTypes) {
+TEST(ConvertTypes, EveryPairOfFloatTypes) {
   const DType types[] = {DType::f32, DType::bf16, DType::f16};
   for (const auto& [label, backend] : all_backends()) {
     for (DType from : types) {
@@ -47,7 +47,7 @@ TEST(Convert, EveryPairOfFloatTypes) {
   }
 }
 
-TEST(Convert, CopiesIntegers) {
+TEST(ConvertTypes, CopiesIntegers) {
   const std::vector<int32_t> numbers = {1, -2, 2147483647, -2147483647 - 1, 16777217};
   for (const auto& [label, backend] : all_backends()) {
     Workbench bench(*backend, "copy");

@@ -3,7 +3,7 @@
 namespace llm::test {
 namespace {
 
-struct Case {
+struct EmbeddingCase {
   int64_t B, T, C, vocab;
   DType dtype;
   bool positions;  // given, or counted from 0
@@ -13,8 +13,8 @@ struct Case {
   }
 };
 
-std::vector<Case> shape_grid() {
-  std::vector<Case> cases;
+std::vector<EmbeddingCase> embedding_grid() {
+  std::vector<EmbeddingCase> cases;
   const int64_t shapes[][4] = {
       {1, 1, 1, 1}, {1, 5, 7, 3}, {3, 4, 17, 11}, {2, 31, 33, 5}, {12, 64, 128, 65}};
   for (const auto& [B, T, C, vocab] : shapes) {
@@ -27,25 +27,25 @@ std::vector<Case> shape_grid() {
 }
 
 // Plain and fast sum in the same order.
-Bounds bounds_of(const Case& each) {
+Bounds embedding_bounds(const EmbeddingCase& each) {
   return each.dtype == DType::f32 ? Bounds{1e-7, 2e-7, 1e-7, 1e-6} : kBf16Bounds;
 }
 
 // A GPU adds the rows of a token up in another order, here up to a hundred of size 1: partial sums
 // of up to 30, rounded by 2e-6 each.
-Bounds gpu_bounds_of(const Case& each) {
+Bounds embedding_gpu_bounds(const EmbeddingCase& each) {
   return each.dtype == DType::f32 ? Bounds{3e-7, 1e-6, 2e-5, 3e-6} : gpu_bounds(kBf16Bounds);
 }
 
 // Some tokens often, and each sequence starts at another position.
-Tensor tokens_of(Workbench& bench, const Case& each) {
+Tensor tokens_of(Workbench& bench, const EmbeddingCase& each) {
   std::vector<int32_t> ids;
   for (int64_t i = 0; i < each.B * each.T; ++i) {
     ids.push_back(static_cast<int32_t>(i * i * 7 % each.vocab));
   }
   return bench.integers("tokens", {each.B, each.T}, ids);
 }
-Tensor positions_of(Workbench& bench, const Case& each) {
+Tensor positions_of(Workbench& bench, const EmbeddingCase& each) {
   if (!each.positions) return {};
   std::vector<int32_t> ids;
   for (int64_t i = 0; i < each.B * each.T; ++i) {
@@ -54,7 +54,7 @@ Tensor positions_of(Workbench& bench, const Case& each) {
   return bench.integers("positions", {each.B, each.T}, ids);
 }
 
-Results run_forward(Backend& backend, const Case& each) {
+Results embedding_forward(Backend& backend, const EmbeddingCase& each) {
   Workbench bench(backend, each.name());
   const Tensor tokens = tokens_of(bench, each), positions = positions_of(bench, each);
   const Tensor table = bench.random("token_table", each.dtype, {each.vocab, each.C});
@@ -66,7 +66,7 @@ Results run_forward(Backend& backend, const Case& each) {
   return bench.finish();
 }
 
-Results run_backward(Backend& backend, const Case& each) {
+Results embedding_backward(Backend& backend, const EmbeddingCase& each) {
   Workbench bench(backend, each.name());
   const Tensor tokens = tokens_of(bench, each), positions = positions_of(bench, each);
   const Tensor dy = bench.random("dy", each.dtype, {each.B, each.T, each.C});
@@ -102,13 +102,16 @@ TEST(Embedding, GoldenValues) {
   }
 }
 
-TEST(Embedding, ForwardAsThePlainLoops) { check_cases<Case>(shape_grid(), run_forward, bounds_of); }
+TEST(Embedding, ForwardAsThePlainLoops) {
+  check_cases<EmbeddingCase>(embedding_grid(), embedding_forward, embedding_bounds);
+}
 TEST(Embedding, BackwardAsThePlainLoops) {
-  check_cases<Case>(shape_grid(), run_backward, bounds_of, kRepeats, gpu_bounds_of);
+  check_cases<EmbeddingCase>(embedding_grid(), embedding_backward, embedding_bounds, kRepeats,
+                             embedding_gpu_bounds);
 }
 
 TEST(Embedding, BackwardAgainstCentralDifferences) {
-  const Case each{2, 3, 4, 5, DType::f32, true};
+  const EmbeddingCase each{2, 3, 4, 5, DType::f32, true};
   const auto dy = random_values(each.name(), "dy", 24);
   // The loss is the sum of dy times the looked-up rows.
   const auto loss = [&](std::span<const double> table) {
@@ -123,7 +126,7 @@ TEST(Embedding, BackwardAgainstCentralDifferences) {
   const auto old = random_values(each.name(), "dtoken_table", 20);
   for (size_t i = 0; i < 20; ++i) expected[i] += old[i];
   for (const auto& [label, backend] : all_backends()) {
-    const Results results = run_backward(*backend, each);
+    const Results results = embedding_backward(*backend, each);
     expect_close(label, result_named(results, "dtoken_table").values, expected, 4, kF32Bounds);
   }
 }

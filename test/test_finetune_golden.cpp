@@ -22,7 +22,7 @@ namespace llm {
 namespace {
 
 constexpr int64_t kRows = 2;
-constexpr int64_t kArena = 64 << 20;
+constexpr int64_t kTrainArena = 64 << 20;
 
 using Trainable = std::function<bool(const Parameter&)>;
 
@@ -119,7 +119,7 @@ class FinetuneGolden : public testing::Test {
     BatchBuffers buffers(*backend_, shape);
     const DeviceBatch& device = buffers.upload(batch);
     Classification objective;
-    ActivationArena arena(*backend_, kArena);
+    ActivationArena arena(*backend_, kTrainArena);
     const Tensor inverse = arena.take(DType::f32, {1}), loss = arena.take(DType::f32, {1});
     backend_->fill(inverse, 1 / objective.count(batch, buffers));
     backend_->fill(loss, 0);

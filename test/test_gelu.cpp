@@ -8,7 +8,7 @@
 namespace llm::test {
 namespace {
 
-struct Case {
+struct GeluCase {
   int64_t count;
   DType dtype;
   bool in_place;
@@ -17,8 +17,8 @@ struct Case {
   }
 };
 
-std::vector<Case> size_grid() {
-  std::vector<Case> cases;
+std::vector<GeluCase> gelu_grid() {
+  std::vector<GeluCase> cases;
   for (int64_t count : {1, 7, 8, 9, 31, 1000, 50021}) {
     for (DType dtype : {DType::f32, DType::bf16}) {
       cases.push_back({count, dtype, false});
@@ -28,11 +28,11 @@ std::vector<Case> size_grid() {
   return cases;
 }
 
-Bounds bounds_of(const Case& each) {
+Bounds gelu_bounds(const GeluCase& each) {
   return each.dtype == DType::f32 ? Bounds{1e-6, 1e-6, 1e-7, 2e-6} : kBf16Bounds;
 }
 
-Results run_forward(Backend& backend, const Case& each) {
+Results gelu_forward(Backend& backend, const GeluCase& each) {
   Workbench bench(backend, each.name());
   const Tensor x = bench.random("x", each.dtype, {each.count}, 3);
   const Tensor y = each.in_place ? bench.changed(x) : bench.output("y", each.dtype, {each.count});
@@ -40,7 +40,7 @@ Results run_forward(Backend& backend, const Case& each) {
   return bench.finish();
 }
 
-Results run_backward(Backend& backend, const Case& each) {
+Results gelu_backward(Backend& backend, const GeluCase& each) {
   Workbench bench(backend, each.name());
   const Tensor x = bench.random("x", each.dtype, {each.count}, 3);
   const Tensor dy = bench.random("dy", each.dtype, {each.count});
@@ -68,11 +68,15 @@ TEST(Gelu, GoldenValues) {
   }
 }
 
-TEST(Gelu, ForwardAsThePlainLoops) { check_cases<Case>(size_grid(), run_forward, bounds_of); }
-TEST(Gelu, BackwardAsThePlainLoops) { check_cases<Case>(size_grid(), run_backward, bounds_of); }
+TEST(Gelu, ForwardAsThePlainLoops) {
+  check_cases<GeluCase>(gelu_grid(), gelu_forward, gelu_bounds);
+}
+TEST(Gelu, BackwardAsThePlainLoops) {
+  check_cases<GeluCase>(gelu_grid(), gelu_backward, gelu_bounds);
+}
 
 TEST(Gelu, BackwardAgainstCentralDifferences) {
-  const Case each{200, DType::f32, false};
+  const GeluCase each{200, DType::f32, false};
   const auto x = random_values(each.name(), "x", each.count, 3);
   const auto dy = random_values(each.name(), "dy", each.count);
   std::vector<double> dx(x.size());
@@ -80,7 +84,7 @@ TEST(Gelu, BackwardAgainstCentralDifferences) {
     dx[i] = dy[i] * (gelu(x[i] + 1e-5) - gelu(x[i] - 1e-5)) / 2e-5;
   }
   for (const auto& [label, backend] : all_backends()) {
-    const Results results = run_backward(*backend, each);
+    const Results results = gelu_backward(*backend, each);
     expect_close(label, results[0].values, dx, each.count, {1e-6, 1e-6, 5e-7, 5e-6});
   }
 }

@@ -14,7 +14,7 @@ namespace {
 
 using test::TokenRows;
 
-const fs::path kGolden = fs::path(LLM_SOURCE_DIR) / "test" / "golden";
+const fs::path kGoldenFolder = fs::path(LLM_SOURCE_DIR) / "test" / "golden";
 
 double norm_of(std::span<const float> x) {
   double sum = 0;
@@ -47,8 +47,8 @@ class GptTest : public testing::Test {
 };
 
 TEST_F(GptTest, LossAndGradientsEqualPyTorch) {
-  const Json golden = read_json_file(kGolden / "model.json");
-  const MappedFile file(kGolden / "model_gradients.bin");
+  const Json golden = read_json_file(kGoldenFolder / "model.json");
+  const MappedFile file(kGoldenFolder / "model_gradients.bin");
   std::vector<float> expected(file.bytes().size() / 4);
   std::memcpy(expected.data(), file.bytes().data(), file.bytes().size());
 
@@ -85,7 +85,7 @@ TEST_F(GptTest, LossAndGradientsEqualPyTorch) {
 }
 
 TEST_F(GptTest, TenOptimizerStepsEqualPyTorch) {
-  const Json golden = read_json_file(kGolden / "model.json");
+  const Json golden = read_json_file(kGoldenFolder / "model.json");
   const Json& steps = golden["steps"];
   const ModelConfig config = test::golden_config();
   auto model = make(config);

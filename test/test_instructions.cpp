@@ -14,7 +14,7 @@ namespace {
 
 using Rows = std::vector<std::string>;
 
-Conversations read(const std::string& text, bool skip = false) {
+Conversations read_chats(const std::string& text, bool skip = false) {
   return read_conversations(source_of(text), "f.json", skip);
 }
 
@@ -40,7 +40,7 @@ TEST(ReadConversations, Instructions) {
   for (const std::string& text :
        {"[" + first + ",\n" + second + ",\n" + third + ",\n" + fourth + "]",
         first + "\n" + second + "\n" + third + "\n" + fourth + "\n"}) {
-    const Conversations read_back = read(text);
+    const Conversations read_back = read_chats(text);
     ASSERT_EQ(read_back.all.size(), 4u);
     EXPECT_EQ(shown(read_back.all[0]), (Rows{"1 user/1 2: Add.", "1 assistant+: 3"}));
     EXPECT_EQ(shown(read_back.all[1]), (Rows{"2 user: A colour?", "2 assistant+: Red"}));
@@ -77,7 +77,7 @@ TEST(ReadConversations, Messages) {
                                     }
                                     return list;
                                   }() + "]"}) {
-    const Conversations some = read(file);
+    const Conversations some = read_chats(file);
     ASSERT_EQ(some.all.size(), 5u);
     EXPECT_EQ(shown(some.all[0]), (Rows{"1 user: Hi", "1 assistant+: Hello"}));
     EXPECT_EQ(shown(some.all[1]),
@@ -88,7 +88,7 @@ TEST(ReadConversations, Messages) {
                                         "4 user: Hi", "4 assistant: Hm"}));
     EXPECT_EQ(shown(some.all[4]), (Rows{"5 user: Hi", "5 assistant+: Hello"}));
     for (const Conversation& one : some.all) {
-      Conversation again = read(to_line(conversation_json(one))).all[0];
+      Conversation again = read_chats(to_line(conversation_json(one))).all[0];
       again.line = one.line;
       EXPECT_EQ(shown(again), shown(one));
     }
@@ -98,9 +98,10 @@ TEST(ReadConversations, Messages) {
 TEST(ReadConversations, BadRecordsAreNamed) {
   const std::string good = "{\"instruction\": \"Go\", \"output\": \"ok\"}\n";
   const auto refuse = [&](const std::string& record, const std::string& part) {
-    expect_error(ErrorKind::input, "f.json: line 2" + part, [&] { read(good + record + "\n"); });
     expect_error(ErrorKind::input, "f.json: line 2" + part,
-                 [&] { read("[" + good.substr(0, good.size() - 1) + ",\n" + record + "]"); });
+                 [&] { read_chats(good + record + "\n"); });
+    expect_error(ErrorKind::input, "f.json: line 2" + part,
+                 [&] { read_chats("[" + good.substr(0, good.size() - 1) + ",\n" + record + "]"); });
   };
   refuse("{\"instruction\": \"Go\"}", ": \"output\": is missing");
   refuse("{\"instruction\": \"Go\", \"output\": \" \"}", ": \"output\": is empty");
@@ -125,24 +126,24 @@ TEST(ReadConversations, BadRecordsAreNamed) {
   refuse(talk({user, message("assistant", "x", ", \"weight\": 0")}),
          ": \"messages\": there is no answer to learn");
   refuse("{\"instruction\": \"a\" \"output\": \"x\"}", ", column 28: not valid JSON");
-  expect_error(ErrorKind::input, "--skip-bad-rows", [] { read("{}"); });
-  expect_error(ErrorKind::input, "f.json: there are no rows in it", [] { read("[]"); });
+  expect_error(ErrorKind::input, "--skip-bad-rows", [] { read_chats("{}"); });
+  expect_error(ErrorKind::input, "f.json: there are no rows in it", [] { read_chats("[]"); });
 }
 
 TEST(ReadConversations, BadRecordsCanBeCounted) {
   const std::string good = "{\"instruction\": \"Go\", \"output\": \"ok\"}";
-  const Conversations lines = read(good + "\n{broken\n{}\n" + good, true);
+  const Conversations lines = read_chats(good + "\n{broken\n{}\n" + good, true);
   EXPECT_EQ(lines.all.size(), 2u);
   EXPECT_EQ(lines.bad.count(), 2);
   EXPECT_TRUE(lines.bad.first()[0].starts_with("f.json: line 2, column 2: not valid JSON"));
   EXPECT_TRUE(lines.bad.first()[1].starts_with("f.json: line 3: neither"));
-  const Conversations list = read("[" + good + ",\n{},\n" + good + "]", true);
+  const Conversations list = read_chats("[" + good + ",\n{},\n" + good + "]", true);
   EXPECT_EQ(list.all.size(), 2u);
   EXPECT_EQ(list.bad.count(), 1);
   expect_error(ErrorKind::input, "f.json: line 2, column 2: not valid JSON",
-               [&] { read("[" + good + ",\n{broken,\n" + good + "]", true); });
+               [&] { read_chats("[" + good + ",\n{broken,\n" + good + "]", true); });
   expect_error(ErrorKind::input, "f.json: all of its 1 rows are bad; f.json: line 1: neither",
-               [] { read("{}", true); });
+               [] { read_chats("{}", true); });
 }
 
 TEST(ReadConversations, TheInstructionsOfTheSyntheticCorpus) {

@@ -17,21 +17,21 @@ namespace {
 
 using Rows = std::vector<std::string>;
 
-LabeledTexts read(const std::string& text, const LabeledTextOptions& options = {}) {
+LabeledTexts read_labeled(const std::string& text, const LabeledTextOptions& options = {}) {
   return read_labeled_texts(source_of(text), "f.csv", options);
 }
 
 // "LINE label: text"
-Rows rows_of(const LabeledTexts& read) {
+Rows labeled_rows(const LabeledTexts& found) {
   Rows rows;
-  for (const LabeledText& text : read.texts) {
+  for (const LabeledText& text : found.texts) {
     rows.push_back(fmt::format("{} {}: {}", text.line, text.label, text.text));
   }
   return rows;
 }
 
-Rows rows_of(const std::string& text, const LabeledTextOptions& options = {}) {
-  return rows_of(read(text, options));
+Rows labeled_rows(const std::string& text, const LabeledTextOptions& options = {}) {
+  return labeled_rows(read_labeled(text, options));
 }
 
 LabeledTextOptions columns(const std::string& label, const std::string& text) {
@@ -42,60 +42,62 @@ LabeledTextOptions columns(const std::string& label, const std::string& text) {
 }
 
 TEST(ReadLabeledTexts, ColumnsAreFoundByContent) {
-  EXPECT_EQ(rows_of("ham\tHi, you\nspam\tWin\n"), (Rows{"1 ham: Hi, you", "2 spam: Win"}));
-  EXPECT_EQ(rows_of("label,text\nham,Hi\n"), (Rows{"2 ham: Hi"}));
-  EXPECT_EQ(rows_of("Text,Label\nHi,ham\n"), (Rows{"2 ham: Hi"}));
-  EXPECT_EQ(rows_of("id,Message ,x,CATEGORY\n7,Hi,y,ham\n"), (Rows{"2 ham: Hi"}));
-  EXPECT_EQ(rows_of("v1,v2,,\nham,Hi,,\n"), (Rows{"2 ham: Hi"}));
-  EXPECT_EQ(rows_of("label,phrase\nham,Hi\n"), (Rows{"2 ham: Hi"}));
-  EXPECT_EQ(rows_of("remark,text\nham,Hi\n"), (Rows{"2 ham: Hi"}));
-  EXPECT_EQ(rows_of("\n\nlabel,text\n\nham,Hi\n"), (Rows{"5 ham: Hi"}));
+  EXPECT_EQ(labeled_rows("ham\tHi, you\nspam\tWin\n"), (Rows{"1 ham: Hi, you", "2 spam: Win"}));
+  EXPECT_EQ(labeled_rows("label,text\nham,Hi\n"), (Rows{"2 ham: Hi"}));
+  EXPECT_EQ(labeled_rows("Text,Label\nHi,ham\n"), (Rows{"2 ham: Hi"}));
+  EXPECT_EQ(labeled_rows("id,Message ,x,CATEGORY\n7,Hi,y,ham\n"), (Rows{"2 ham: Hi"}));
+  EXPECT_EQ(labeled_rows("v1,v2,,\nham,Hi,,\n"), (Rows{"2 ham: Hi"}));
+  EXPECT_EQ(labeled_rows("label,phrase\nham,Hi\n"), (Rows{"2 ham: Hi"}));
+  EXPECT_EQ(labeled_rows("remark,text\nham,Hi\n"), (Rows{"2 ham: Hi"}));
+  EXPECT_EQ(labeled_rows("\n\nlabel,text\n\nham,Hi\n"), (Rows{"5 ham: Hi"}));
   // No headers: a sentence, and a value that is there again.
-  EXPECT_EQ(rows_of("review,A fine book\nquestion,Why\n").size(), 2u);
-  EXPECT_EQ(rows_of("review,Good\nquestion,Why\nreview,Bad\n").size(), 3u);
-  EXPECT_EQ(rows_of("1,Good\n0,Bad\n"), (Rows{"1 1: Good", "2 0: Bad"}));
+  EXPECT_EQ(labeled_rows("review,A fine book\nquestion,Why\n").size(), 2u);
+  EXPECT_EQ(labeled_rows("review,Good\nquestion,Why\nreview,Bad\n").size(), 3u);
+  EXPECT_EQ(labeled_rows("1,Good\n0,Bad\n"), (Rows{"1 1: Good", "2 0: Bad"}));
 }
 
 TEST(ReadLabeledTexts, ColumnsCanBeChosen) {
   const std::string named = "id,what,text,label\n1,x,long,a\n2,y,short,b\n";
-  EXPECT_EQ(rows_of(named), (Rows{"2 a: long", "3 b: short"}));
-  EXPECT_EQ(rows_of(named, columns("what", "")), (Rows{"2 x: long", "3 y: short"}));
-  EXPECT_EQ(rows_of(named, columns("4", "2")), (Rows{"2 a: x", "3 b: y"}));
-  EXPECT_EQ(rows_of("a,b\nc,d\n", columns("2", "")), (Rows{"1 b: a", "2 d: c"}));
-  EXPECT_EQ(rows_of("a,b\nc,d\n", columns("", "1")), (Rows{"1 b: a", "2 d: c"}));
-  EXPECT_EQ(rows_of("a,b,c\n", columns("3", "1")), (Rows{"1 c: a"}));
+  EXPECT_EQ(labeled_rows(named), (Rows{"2 a: long", "3 b: short"}));
+  EXPECT_EQ(labeled_rows(named, columns("what", "")), (Rows{"2 x: long", "3 y: short"}));
+  EXPECT_EQ(labeled_rows(named, columns("4", "2")), (Rows{"2 a: x", "3 b: y"}));
+  EXPECT_EQ(labeled_rows("a,b\nc,d\n", columns("2", "")), (Rows{"1 b: a", "2 d: c"}));
+  EXPECT_EQ(labeled_rows("a,b\nc,d\n", columns("", "1")), (Rows{"1 b: a", "2 d: c"}));
+  EXPECT_EQ(labeled_rows("a,b,c\n", columns("3", "1")), (Rows{"1 c: a"}));
   LabeledTextOptions options;
   options.header = Header::yes;
   options.label_column = "1";
-  EXPECT_EQ(rows_of("a,b\nc,d\n", options), (Rows{"2 c: d"}));
+  EXPECT_EQ(labeled_rows("a,b\nc,d\n", options), (Rows{"2 c: d"}));
   options = {};
   options.header = Header::no;
-  EXPECT_EQ(rows_of("label,text\nc,d\n", options), (Rows{"1 label: text", "2 c: d"}));
-  EXPECT_EQ(read(named).label_column, "label");
-  EXPECT_EQ(read("a,b\n").text_column, "2");
+  EXPECT_EQ(labeled_rows("label,text\nc,d\n", options), (Rows{"1 label: text", "2 c: d"}));
+  EXPECT_EQ(read_labeled(named).label_column, "label");
+  EXPECT_EQ(read_labeled("a,b\n").text_column, "2");
 
   expect_error(ErrorKind::input,
                "f.csv: line 1: there is no column \"kind\"; its columns are: id, what, text, label",
-               [&] { read(named, columns("kind", "")); });
+               [&] { read_labeled(named, columns("kind", "")); });
   expect_error(ErrorKind::input, "there is no column \"5\"",
-               [&] { read(named, columns("5", "")); });
-  expect_error(ErrorKind::input, "which column has the label?", [] { read("text,a,b\nHi,1,2\n"); });
+               [&] { read_labeled(named, columns("5", "")); });
+  expect_error(ErrorKind::input, "which column has the label?",
+               [] { read_labeled("text,a,b\nHi,1,2\n"); });
   expect_error(ErrorKind::input, "which column has the text?",
-               [] { read("label,a,b\nham,1,2\n"); });
-  expect_error(ErrorKind::input, "in one column", [&] { read(named, columns("what", "2")); });
+               [] { read_labeled("label,a,b\nham,1,2\n"); });
+  expect_error(ErrorKind::input, "in one column",
+               [&] { read_labeled(named, columns("what", "2")); });
 }
 
 TEST(ReadLabeledTexts, TextsWithoutLabels) {
   LabeledTextOptions options;
   options.with_labels = false;
-  EXPECT_EQ(rows_of("text\nHi\nthere\n", options), (Rows{"2 : Hi", "3 : there"}));
-  EXPECT_EQ(rows_of("Hi\nthere\n", options), (Rows{"1 : Hi", "2 : there"}));
-  EXPECT_EQ(rows_of("label,text\nham,Hi\n", options), (Rows{"2 : Hi"}));
-  EXPECT_EQ(rows_of("ham\tHi\n", options), (Rows{"1 : Hi"}));
+  EXPECT_EQ(labeled_rows("text\nHi\nthere\n", options), (Rows{"2 : Hi", "3 : there"}));
+  EXPECT_EQ(labeled_rows("Hi\nthere\n", options), (Rows{"1 : Hi", "2 : there"}));
+  EXPECT_EQ(labeled_rows("label,text\nham,Hi\n", options), (Rows{"2 : Hi"}));
+  EXPECT_EQ(labeled_rows("ham\tHi\n", options), (Rows{"1 : Hi"}));
 }
 
 TEST(ReadLabeledTexts, TextsStayAsTheyAreAndLabelsLoseSpaces) {
-  EXPECT_EQ(rows_of("label,text\n ham ,\" Hi\n\"\nspam\t,x\n"),
+  EXPECT_EQ(labeled_rows("label,text\n ham ,\" Hi\n\"\nspam\t,x\n"),
             (Rows{"2 ham:  Hi\n", "4 spam: x"}));
 }
 
@@ -104,7 +106,7 @@ TEST(ReadLabeledTexts, BadRowsAreNamed) {
   LabeledTextOptions options;
   options.known = &known;
   const auto refuse = [&](const std::string& text, const std::string& part) {
-    expect_error(ErrorKind::input, part, [&] { read(text, options); });
+    expect_error(ErrorKind::input, part, [&] { read_labeled(text, options); });
   };
   const std::string good = "ham,Hi\n";
   refuse(good + "ham\n", "f.csv: line 2: 1 of 2 columns");
@@ -117,24 +119,25 @@ TEST(ReadLabeledTexts, BadRowsAreNamed) {
   refuse(good + "ham\n", "--skip-bad-rows");
   refuse("", "f.csv: there are no rows in it");
   refuse("label,text\n", "f.csv: there are no rows in it");
-  EXPECT_EQ(rows_of(good + "ham,x,more,columns\n").size(), 2u);
+  EXPECT_EQ(labeled_rows(good + "ham,x,more,columns\n").size(), 2u);
 }
 
 TEST(ReadLabeledTexts, BadRowsCanBeCounted) {
   LabeledTextOptions options;
   options.skip_bad_rows = true;
-  const LabeledTexts some = read("ham,Hi\nham\nspam,\nspam,x\nham,\"open\nham,y\n", options);
-  EXPECT_EQ(rows_of(some), (Rows{"1 ham: Hi", "4 spam: x", "6 ham: y"}));
+  const LabeledTexts some =
+      read_labeled("ham,Hi\nham\nspam,\nspam,x\nham,\"open\nham,y\n", options);
+  EXPECT_EQ(labeled_rows(some), (Rows{"1 ham: Hi", "4 spam: x", "6 ham: y"}));
   EXPECT_EQ(some.bad.count(), 3);
   EXPECT_EQ(some.bad.first(),
             (Rows{"f.csv: line 2: 1 of 2 columns", "f.csv: line 3: the text is empty",
                   "f.csv: line 5: the quote that opens here is never closed"}));
   std::string many = "ham,Hi\n";
   for (int i = 0; i < 100; ++i) many += "ham\n";
-  EXPECT_EQ(read(many, options).bad.count(), 100);
-  EXPECT_EQ(read(many, options).bad.first().size(), BadRows::kShown);
+  EXPECT_EQ(read_labeled(many, options).bad.count(), 100);
+  EXPECT_EQ(read_labeled(many, options).bad.first().size(), BadRows::kShown);
   expect_error(ErrorKind::input, "f.csv: all of its 2 rows are bad; f.csv: line 1: 1 of 2 columns",
-               [&] { read("ham\nspam\n", options); });
+               [&] { read_labeled("ham\nspam\n", options); });
 }
 
 LabelSet labels(const Rows& names) {
@@ -216,10 +219,10 @@ TEST(ReadLabeledTexts, TheMessagesOfTheSyntheticCorpus) {
   options.stories = options.instructions = 0;
   options.messages = 400;
   const SynthSummary summary = write_synthetic_corpus(options);
-  const LabeledTexts read = read_labeled_texts(folder / "messages.tsv", {});
-  EXPECT_EQ(read.texts.size(), 400u);
-  EXPECT_EQ(labels_of(read.texts, "f").names(), (Rows{"ham", "spam"}));
-  EXPECT_EQ(static_cast<int64_t>(balance_by_sampling_down(read.texts, 1).size()),
+  const LabeledTexts found = read_labeled_texts(folder / "messages.tsv", {});
+  EXPECT_EQ(found.texts.size(), 400u);
+  EXPECT_EQ(labels_of(found.texts, "f").names(), (Rows{"ham", "spam"}));
+  EXPECT_EQ(static_cast<int64_t>(balance_by_sampling_down(found.texts, 1).size()),
             2 * std::min(summary.ham, summary.spam));
 }
 

@@ -7,7 +7,7 @@ namespace {
 
 constexpr float kEpsilon = 1e-5f;
 
-struct Case {
+struct LayernormCase {
   int64_t rows, channels;
   DType dtype;
   bool bias, accumulate;
@@ -17,8 +17,8 @@ struct Case {
   }
 };
 
-std::vector<Case> shape_grid() {
-  std::vector<Case> cases;
+std::vector<LayernormCase> layernorm_grid() {
+  std::vector<LayernormCase> cases;
   for (const auto& [rows, channels] : {std::pair<int64_t, int64_t>{1, 1},
                                        {1, 7},
                                        {3, 8},
@@ -36,13 +36,13 @@ std::vector<Case> shape_grid() {
   return cases;
 }
 
-Bounds bounds_of(const Case& each) {
+Bounds layernorm_bounds(const LayernormCase& each) {
   // One channel: every x - mean and every gradient is 0, so that there are no relative errors.
   if (each.channels == 1) return {INFINITY, INFINITY, 1e-4, 1e-5};
   return each.dtype == DType::f32 ? Bounds{2e-6, 2e-5, 2e-5, 2e-5} : kBf16Bounds;
 }
 
-Results run_forward(Backend& backend, const Case& each) {
+Results layernorm_forward(Backend& backend, const LayernormCase& each) {
   Workbench bench(backend, each.name());
   const Shape shape{each.rows, each.channels}, row{each.channels};
   const Tensor x = bench.random("x", each.dtype, shape, 2, 0.5);
@@ -58,7 +58,7 @@ Results run_forward(Backend& backend, const Case& each) {
   return bench.finish();
 }
 
-Results run_residual(Backend& backend, const Case& each) {
+Results run_residual(Backend& backend, const LayernormCase& each) {
   Workbench bench(backend, each.name());
   const Shape shape{each.rows, each.channels}, row{each.channels};
   Tensor a = bench.random("a", each.dtype, shape, 2, 0.5);
@@ -88,7 +88,8 @@ void statistics(std::span<const double> x, int64_t channels, std::vector<double>
   }
 }
 
-Results run_backward(Backend& backend, const Case& each, bool in_place, bool parameters) {
+Results layernorm_backward(Backend& backend, const LayernormCase& each, bool in_place,
+                           bool parameters) {
   Workbench bench(backend, each.name());
   const Shape shape{each.rows, each.channels}, row{each.channels};
   std::vector<double> x_values = random_values(each.name(), "x", each.rows * each.channels, 2, 0.5);
@@ -141,16 +142,18 @@ TEST(Layernorm, GoldenValues) {
   }
 }
 
-TEST(Layernorm, ForwardAsThePlainLoops) { check_cases<Case>(shape_grid(), run_forward, bounds_of); }
+TEST(Layernorm, ForwardAsThePlainLoops) {
+  check_cases<LayernormCase>(layernorm_grid(), layernorm_forward, layernorm_bounds);
+}
 
 TEST(Layernorm, ResidualForwardAsThePlainLoops) {
-  check_cases<Case>(shape_grid(), run_residual, bounds_of);
+  check_cases<LayernormCase>(layernorm_grid(), run_residual, layernorm_bounds);
 }
 
 // The fused op is defined as the sum and then the norm of what was stored.
 TEST(Layernorm, FusedResidualIsTheComposition) {
   for (DType dtype : {DType::f32, DType::bf16}) {
-    const Case each{11, 37, dtype, true, false};
+    const LayernormCase each{11, 37, dtype, true, false};
     const Shape shape{11, 37};
     for (const auto& [label, backend] : all_backends()) {
       if (label == kGpuLabel) continue;  // compared within bounds
@@ -173,29 +176,32 @@ TEST(Layernorm, FusedResidualIsTheComposition) {
 }
 
 TEST(Layernorm, BackwardAsThePlainLoops) {
-  check_cases<Case>(
-      shape_grid(), [](Backend& b, const Case& c) { return run_backward(b, c, false, true); },
-      bounds_of);
+  check_cases<LayernormCase>(
+      layernorm_grid(),
+      [](Backend& b, const LayernormCase& c) { return layernorm_backward(b, c, false, true); },
+      layernorm_bounds);
 }
 
 TEST(Layernorm, BackwardWithoutParameters) {
-  check_cases<Case>(
-      shape_grid(), [](Backend& b, const Case& c) { return run_backward(b, c, false, false); },
-      bounds_of, 2);
+  check_cases<LayernormCase>(
+      layernorm_grid(),
+      [](Backend& b, const LayernormCase& c) { return layernorm_backward(b, c, false, false); },
+      layernorm_bounds, 2);
 }
 
 TEST(Layernorm, BackwardInPlace) {
-  std::vector<Case> cases = shape_grid();
-  std::erase_if(cases, [](const Case& each) { return each.accumulate; });
-  check_cases<Case>(
-      cases, [](Backend& b, const Case& c) { return run_backward(b, c, true, true); }, bounds_of,
-      2);
+  std::vector<LayernormCase> cases = layernorm_grid();
+  std::erase_if(cases, [](const LayernormCase& each) { return each.accumulate; });
+  check_cases<LayernormCase>(
+      cases,
+      [](Backend& b, const LayernormCase& c) { return layernorm_backward(b, c, true, true); },
+      layernorm_bounds, 2);
 }
 
 TEST(Layernorm, OnlyTheGradientsOfTheParameters) {
-  const Case each{9, 20, DType::f32, true, false};
+  const LayernormCase each{9, 20, DType::f32, true, false};
   for (const auto& [label, backend] : all_backends()) {
-    const Results whole = run_backward(*backend, each, false, true);
+    const Results whole = layernorm_backward(*backend, each, false, true);
     Workbench bench(*backend, each.name());
     std::vector<double> x_values = random_values(each.name(), "x", 180, 2, 0.5), mean, rstd;
     statistics(x_values, 20, mean, rstd);
@@ -224,7 +230,7 @@ double loss_of(std::span<const double> x, std::span<const double> weight,
 }
 
 TEST(Layernorm, BackwardAgainstCentralDifferences) {
-  const Case each{3, 10, DType::f32, true, false};
+  const LayernormCase each{3, 10, DType::f32, true, false};
   const auto values = [&](const char* name, int64_t count, double deviation, double center) {
     return random_values(each.name(), name, count, deviation, center);
   };
@@ -238,7 +244,7 @@ TEST(Layernorm, BackwardAgainstCentralDifferences) {
   for (size_t c = 0; c < 10; ++c) dweight[c] += old_weight[c], dbias[c] += old_bias[c];
   const Bounds bounds{2e-6, 5e-6, 5e-6, 1e-5};
   for (const auto& [label, backend] : all_backends()) {
-    const Results results = run_backward(*backend, each, false, true);
+    const Results results = layernorm_backward(*backend, each, false, true);
     expect_close(label + " dx", result_named(results, "dx").values, dx, 10, bounds);
     expect_close(label + " dweight", result_named(results, "dweight").values, dweight, 10, bounds);
     expect_close(label + " dbias", result_named(results, "dbias").values, dbias, 10, bounds);

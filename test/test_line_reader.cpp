@@ -56,7 +56,7 @@ class InputFromPipe : public InputFrom {
   int end_ = -1;
 };
 
-std::vector<std::string> lines_of(const std::string& text) {
+std::vector<std::string> lines_through_reader(const std::string& text) {
   const InputFrom input(text);
   LineReader reader;
   std::vector<std::string> lines;
@@ -68,13 +68,14 @@ std::vector<std::string> lines_of(const std::string& text) {
 
 TEST(LineReader, LinesOfAFile) {
   using Lines = std::vector<std::string>;
-  EXPECT_EQ(lines_of(""), Lines{});
-  EXPECT_EQ(lines_of("a\nb\n"), (Lines{"a", "b"}));
-  EXPECT_EQ(lines_of("a\r\n\n no end"), (Lines{"a", "", " no end"}));
-  EXPECT_EQ(lines_of("\n"), Lines{""});
-  EXPECT_EQ(lines_of(std::string("a\0b\n\xff\n", 6)), (Lines{std::string("a\0b", 3), "\xff"}));
+  EXPECT_EQ(lines_through_reader(""), Lines{});
+  EXPECT_EQ(lines_through_reader("a\nb\n"), (Lines{"a", "b"}));
+  EXPECT_EQ(lines_through_reader("a\r\n\n no end"), (Lines{"a", "", " no end"}));
+  EXPECT_EQ(lines_through_reader("\n"), Lines{""});
+  EXPECT_EQ(lines_through_reader(std::string("a\0b\n\xff\n", 6)),
+            (Lines{std::string("a\0b", 3), "\xff"}));
   const std::string longest(LineReader::kMaxLineBytes, 'x');
-  EXPECT_EQ(lines_of(longest + "\n" + longest), (Lines{longest, longest}));
+  EXPECT_EQ(lines_through_reader(longest + "\n" + longest), (Lines{longest, longest}));
 }
 
 TEST(LineReader, AnEndlessLineIsRefused) {

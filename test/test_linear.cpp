@@ -6,7 +6,7 @@
 namespace llm::test {
 namespace {
 
-struct Case {
+struct LinearCase {
   int64_t rows, in, out;
   DType dtype;
   bool bias, accumulate;
@@ -16,8 +16,8 @@ struct Case {
   }
 };
 
-std::vector<Case> shape_grid() {
-  std::vector<Case> cases;
+std::vector<LinearCase> linear_grid() {
+  std::vector<LinearCase> cases;
   const int64_t shapes[][3] = {
       {1, 1, 1},    {1, 7, 3},    {2, 16, 5},   {3, 17, 31},   {4, 33, 8},    {5, 64, 47},
       {7, 13, 49},  {47, 19, 11}, {49, 48, 96}, {97, 128, 65}, {1, 768, 130}, {64, 128, 384},
@@ -31,7 +31,7 @@ std::vector<Case> shape_grid() {
   return cases;
 }
 
-Bounds bounds_of(const Case& each) {
+Bounds linear_bounds(const LinearCase& each) {
   // The rounding error of an f32 sum of n terms of size 1 grows like n (measured: 5e-8 n at worst).
   const double absolute = 1e-7 * static_cast<double>(std::max({each.rows, each.in, each.out}));
   return each.dtype == DType::f32 ? Bounds{1e-6, 2e-6, 1e-6 + absolute, 2e-6}
@@ -42,15 +42,15 @@ Bounds bounds_of(const Case& each) {
 // is there is added, or the GELU's argument not at all. That is an error of 2^-8 of numbers of size
 // sqrt(n), and 1.05e-5 in the mean square (3e-6 per rounding; see cuda/linear.h). Few results have
 // no mean.
-Bounds gpu_bounds_of(const Case& each) {
-  if (each.dtype == DType::f32) return gpu_bounds(bounds_of(each));
+Bounds linear_gpu_bounds(const LinearCase& each) {
+  if (each.dtype == DType::f32) return gpu_bounds(linear_bounds(each));
   const double size = std::sqrt(static_cast<double>(std::max({each.rows, each.in, each.out})));
   const bool few = each.rows * each.out < 64 || each.rows * each.in < 64;
   const double mean = few ? INFINITY : 4.5e-3;
   return {mean, few ? INFINITY : 0.03, 0.012 * size, 0.016};
 }
 
-Results run_forward(Backend& backend, const Case& each) {
+Results linear_forward(Backend& backend, const LinearCase& each) {
   Workbench bench(backend, each.name());
   const Tensor x = bench.random("x", each.dtype, {each.rows, each.in});
   Weight weight;
@@ -60,7 +60,7 @@ Results run_forward(Backend& backend, const Case& each) {
   return bench.finish();
 }
 
-Results run_gelu_forward(Backend& backend, const Case& each) {
+Results run_gelu_forward(Backend& backend, const LinearCase& each) {
   Workbench bench(backend, each.name());
   const Tensor x = bench.random("x", each.dtype, {each.rows, each.in});
   Weight weight;
@@ -74,7 +74,7 @@ Results run_gelu_forward(Backend& backend, const Case& each) {
   return bench.finish();
 }
 
-Results run_backward(Backend& backend, const Case& each) {
+Results linear_backward(Backend& backend, const LinearCase& each) {
   Workbench bench(backend, each.name());
   const Shape in_shape{each.rows, each.in};
   const Tensor x = bench.random("x", each.dtype, in_shape);
@@ -120,20 +120,23 @@ TEST(Linear, GoldenValues) {
 }
 
 TEST(Linear, ForwardAsThePlainLoops) {
-  check_cases<Case>(shape_grid(), run_forward, bounds_of, kRepeats, gpu_bounds_of);
+  check_cases<LinearCase>(linear_grid(), linear_forward, linear_bounds, kRepeats,
+                          linear_gpu_bounds);
 }
 TEST(Linear, BackwardAsThePlainLoops) {
-  check_cases<Case>(shape_grid(), run_backward, bounds_of, kRepeats, gpu_bounds_of);
+  check_cases<LinearCase>(linear_grid(), linear_backward, linear_bounds, kRepeats,
+                          linear_gpu_bounds);
 }
 TEST(Linear, FusedGeluAsThePlainLoops) {
-  check_cases<Case>(shape_grid(), run_gelu_forward, bounds_of, kRepeats, gpu_bounds_of);
+  check_cases<LinearCase>(linear_grid(), run_gelu_forward, linear_bounds, kRepeats,
+                          linear_gpu_bounds);
 }
 
 TEST(Linear, AModelsOwnShapes) {
-  const std::vector<Case> cases = {{256, 768, 768, DType::f32, true, false},
-                                   {96, 128, 512, DType::f32, true, false}};
-  check_cases<Case>(cases, run_forward, bounds_of, 3);
-  check_cases<Case>(cases, run_backward, bounds_of, 3);
+  const std::vector<LinearCase> cases = {{256, 768, 768, DType::f32, true, false},
+                                         {96, 128, 512, DType::f32, true, false}};
+  check_cases<LinearCase>(cases, linear_forward, linear_bounds, 3);
+  check_cases<LinearCase>(cases, linear_backward, linear_bounds, 3);
 }
 
 // Rows that are decoded together, in batches of any size up to the one that takes another body.
@@ -171,7 +174,7 @@ TEST(Linear, ARowOnTheCpuDoesNotDependOnTheOthers) {
 // The fused op is defined as the product and then the GELU of what was stored.
 TEST(Linear, FusedGeluIsTheComposition) {
   for (DType dtype : {DType::f32, DType::bf16}) {
-    const Case each{11, 20, 37, dtype, true, false};
+    const LinearCase each{11, 20, 37, dtype, true, false};
     for (const auto& [label, backend] : all_backends()) {
       if (label == kGpuLabel) continue;  // its epilogue rounds elsewhere
       const Results fused = run_gelu_forward(*backend, each);
@@ -181,15 +184,15 @@ TEST(Linear, FusedGeluIsTheComposition) {
                             bench.input("pre", dtype, {11, 37}, pre));
       EXPECT_EQ(bench.finish()[0].values, result_named(fused, "y").values) << label;
       EXPECT_EQ(result_named(fused, "y of inference").values, result_named(fused, "y").values);
-      EXPECT_EQ(run_forward(*backend, each)[0].values, pre) << label;
+      EXPECT_EQ(linear_forward(*backend, each)[0].values, pre) << label;
     }
   }
 }
 
 TEST(Linear, EachGradientAlone) {
-  const Case each{10, 12, 14, DType::f32, true, false};
+  const LinearCase each{10, 12, 14, DType::f32, true, false};
   for (const auto& [label, backend] : all_backends()) {
-    const Results whole = run_backward(*backend, each);
+    const Results whole = linear_backward(*backend, each);
     for (const std::string only : {"dx", "dweight", "dbias"}) {
       Workbench bench(*backend, each.name());
       Weight weight;
@@ -206,7 +209,7 @@ TEST(Linear, EachGradientAlone) {
       const Result& wanted = result_named(whole, only);
       const Results alone = bench.finish();
       if (label == kGpuLabel) {  // may take another algorithm
-        expect_close(label, alone[0].values, wanted.values, wanted.columns, bounds_of(each));
+        expect_close(label, alone[0].values, wanted.values, wanted.columns, linear_bounds(each));
       } else {
         EXPECT_EQ(alone[0].values, wanted.values) << label << " " << only;
       }
@@ -215,7 +218,7 @@ TEST(Linear, EachGradientAlone) {
 }
 
 TEST(Linear, BackwardAgainstCentralDifferences) {
-  const Case each{3, 4, 5, DType::f32, true, false};
+  const LinearCase each{3, 4, 5, DType::f32, true, false};
   const auto values = [&](const char* name, int64_t count) {
     return random_values(each.name(), name, count);
   };
@@ -238,7 +241,7 @@ TEST(Linear, BackwardAgainstCentralDifferences) {
   for (size_t i = 0; i < 20; ++i) dweight[i] += old_weight[i];
   for (size_t i = 0; i < 5; ++i) dbias[i] += old_bias[i];
   for (const auto& [label, backend] : all_backends()) {
-    const Results results = run_backward(*backend, each);
+    const Results results = linear_backward(*backend, each);
     expect_close(label, result_named(results, "dx").values, dx, 4, kF32Bounds);
     expect_close(label, result_named(results, "dweight").values, dweight, 4, kF32Bounds);
     expect_close(label, result_named(results, "dbias").values, dbias, 5, kF32Bounds);

@@ -10,11 +10,13 @@
 namespace llm {
 namespace {
 
-const fs::path kModels = fs::path(LLM_SOURCE_DIR) / "test" / "golden" / "models";
+const fs::path kLlmcModels = fs::path(LLM_SOURCE_DIR) / "test" / "golden" / "models";
 
-std::string golden(const std::string& name) { return read_text_file(kModels / name / "model.bin"); }
+std::string golden(const std::string& name) {
+  return read_text_file(kLlmcModels / name / "model.bin");
+}
 
-LlmcModel parse(const std::string& bytes) { return parse_llmc_file(as_bytes(bytes), "M"); }
+LlmcModel parse_llmc(const std::string& bytes) { return parse_llmc_file(as_bytes(bytes), "M"); }
 
 std::string with_int(std::string bytes, size_t index, int32_t value) {
   std::memcpy(bytes.data() + 4 * index, &value, 4);
@@ -24,7 +26,7 @@ std::string with_int(std::string bytes, size_t index, int32_t value) {
 TEST(LlmcFile, HeaderAndTensorsAreRead) {
   const std::string bytes = golden("llm_c_f32");
   EXPECT_TRUE(is_llmc_file(as_bytes(bytes)));
-  const LlmcModel model = parse(bytes);
+  const LlmcModel model = parse_llmc(bytes);
   EXPECT_EQ(model.config.layers, 2);
   EXPECT_EQ(model.config.heads, 3);
   EXPECT_EQ(model.config.channels, 15);
@@ -40,7 +42,7 @@ TEST(LlmcFile, HeaderAndTensorsAreRead) {
   // Behind the padded table and the positions.
   EXPECT_EQ(reinterpret_cast<const char*>(model.tensors[2].data.data()) - bytes.data(),
             1024 + (128 + 9) * 15 * 4);
-  EXPECT_EQ(parse(golden("llm_c_bf16")).tensors[0].dtype, DType::bf16);
+  EXPECT_EQ(parse_llmc(golden("llm_c_bf16")).tensors[0].dtype, DType::bf16);
 }
 
 TEST(LlmcFile, HostileFilesAreRefused) {
@@ -70,8 +72,8 @@ TEST(LlmcFile, HostileFilesAreRefused) {
           {"byte missing", good.substr(0, good.size() - 1), "truncated"},
           {"byte behind", good + "x", "bytes of parameters"},
       },
-      "M", parse);
-  for (size_t size = 0; size < 1100; ++size) EXPECT_THROW(parse(good.substr(0, size)), Error);
+      "M", parse_llmc);
+  for (size_t size = 0; size < 1100; ++size) EXPECT_THROW(parse_llmc(good.substr(0, size)), Error);
 }
 
 }  // namespace

@@ -16,12 +16,13 @@
 namespace llm::test {
 namespace {
 
-constexpr int64_t kVocab = 60'000;
+constexpr int64_t kLoaderVocab = 60'000;
 
 class LoaderTest : public testing::Test {
  protected:
   Dataset counting_dataset(const std::string& name, int64_t tokens, int64_t per_shard = 1000) {
-    return make_dataset(folder_.path(), name, counting_tokens(tokens, kVocab), kVocab, per_shard);
+    return make_dataset(folder_.path(), name, counting_tokens(tokens, kLoaderVocab), kLoaderVocab,
+                        per_shard);
   }
   TemporaryDirectory folder_;
 };

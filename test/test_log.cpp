@@ -13,7 +13,7 @@ namespace {
 using test::expect_error;
 using test::TemporaryDirectory;
 
-void put(const fs::path& path, const std::string& text) {
+void put_text(const fs::path& path, const std::string& text) {
   FileWriter writer(path);
   writer.write(text);
   writer.close();
@@ -41,7 +41,7 @@ TEST(JsonLinesLog, AppendsOneLinePerRecord) {
 TEST(JsonLinesLog, GoesOnAfterATornLine) {
   const TemporaryDirectory folder;
   const fs::path path = folder / "log.jsonl";
-  put(path, "{\"step\":1}\n{\"st");
+  put_text(path, "{\"step\":1}\n{\"st");
   EXPECT_EQ(read_log(path).size(), 1u);
   JsonLinesLog(path).append({{"step", 2}});
   EXPECT_EQ(read_text_file(path), "{\"step\":1}\n{\"step\":2}\n");
@@ -51,16 +51,16 @@ TEST(ReadLog, RefusesWhatIsNoLog) {
   const TemporaryDirectory folder;
   const fs::path path = folder / "log.jsonl";
   expect_error(ErrorKind::input, "log.jsonl: cannot open", [&] { read_log(path); });
-  put(path, "{\"step\":1}\n{\"st\n{}\n");
+  put_text(path, "{\"step\":1}\n{\"st\n{}\n");
   expect_error(ErrorKind::input, "log.jsonl, record 2, line 1, column 4", [&] { read_log(path); });
-  put(path, "");
+  put_text(path, "");
   EXPECT_TRUE(read_log(path).empty());
 }
 
 TEST(RewriteLog, KeepsRecordsByteForByte) {
   const TemporaryDirectory folder;
   const fs::path path = folder / "log.jsonl";
-  put(path, "{\"step\": 1, \"loss\": 1.50}\n{\"step\":2}\n{\"step\":3}\n{\"torn");
+  put_text(path, "{\"step\": 1, \"loss\": 1.50}\n{\"step\":2}\n{\"step\":3}\n{\"torn");
   rewrite_log(path, [](const Json& record) { return record["step"] != 2; });
   EXPECT_EQ(read_text_file(path), "{\"step\": 1, \"loss\": 1.50}\n{\"step\":3}\n");
   rewrite_log(path, [](const Json&) { return false; });
@@ -73,7 +73,7 @@ TEST(RewriteLog, LeavesTheOldLogWhenItFails) {
   const TemporaryDirectory folder;
   const fs::path path = folder / "log.jsonl";
   const std::string text = "{\"step\":1}\n{\"step\":2}\n{\"torn";
-  put(path, text);
+  put_text(path, text);
   for (int64_t at = 1; at <= 5; ++at) {  // open, write, sync, close, rename
     set_file_hook([&](int64_t number, FileOperation, const fs::path& where) {
       if (number == at) fail_disk(where.string(), "write", ENOSPC);

@@ -18,7 +18,7 @@ namespace {
 
 using test::expect_error;
 
-const fs::path kModels = fs::path(LLM_SOURCE_DIR) / "test" / "golden" / "models";
+const fs::path kSourceModels = fs::path(LLM_SOURCE_DIR) / "test" / "golden" / "models";
 
 struct GoldenModel {
   const char* name;
@@ -26,7 +26,7 @@ struct GoldenModel {
   int64_t layers, heads;
   bool tied, qkv_bias;
 };
-constexpr GoldenModel kGolden[] = {
+constexpr GoldenModel kGoldenModels[] = {
     {"sharded_f16", "", 3, 5, false, true},
     {"bare_bf16", "", 2, 1, true, true},
     {"pytorch_model_bin", "", 1, 3, true, true},
@@ -37,7 +37,7 @@ constexpr GoldenModel kGolden[] = {
     {"book_checkpoint", "model.pth", 2, 5, true, true},
 };
 
-fs::path path_of(const GoldenModel& golden) { return kModels / golden.name / golden.file; }
+fs::path path_of(const GoldenModel& golden) { return kSourceModels / golden.name / golden.file; }
 
 ModelFacts facts_of(const GoldenModel& golden) {
   ModelFacts facts;
@@ -46,7 +46,7 @@ ModelFacts facts_of(const GoldenModel& golden) {
 }
 
 TEST(ModelSource, ConfigsOfAllForms) {
-  for (const GoldenModel& golden : kGolden) {
+  for (const GoldenModel& golden : kGoldenModels) {
     const ModelSource source = open_model_source(path_of(golden));
     const ModelConfig config = config_of(source, facts_of(golden));
     EXPECT_EQ(config.layers, golden.layers) << golden.name;
@@ -81,27 +81,27 @@ void expect_logits(const fs::path& folder, const Json& golden, const std::string
 }
 
 TEST(ModelSource, LogitsOfAllFormsEqualPyTorchs) {
-  for (const GoldenModel& golden : kGolden) {
+  for (const GoldenModel& golden : kGoldenModels) {
     const test::TemporaryDirectory directory;
     const ModelSource source = open_model_source(path_of(golden));
     const auto backend = make_cpu_backend();
     ConversionTarget target;
     target.directory = directory.path();
     convert_model(*backend, source, config_of(source, facts_of(golden)), target);
-    expect_logits(directory.path(), read_json_file(kModels / golden.name / "logits.json"),
+    expect_logits(directory.path(), read_json_file(kSourceModels / golden.name / "logits.json"),
                   golden.name);
   }
 }
 
 TEST(ModelSource, ShardedAndBareFoldersAreModelFolders) {
   for (const char* name : {"sharded_f16", "bare_bf16"}) {
-    EXPECT_EQ(resolve_model_folder((kModels / name).string()), kModels / name);
-    expect_logits(kModels / name, read_json_file(kModels / name / "logits.json"), name);
+    EXPECT_EQ(resolve_model_folder((kSourceModels / name).string()), kSourceModels / name);
+    expect_logits(kSourceModels / name, read_json_file(kSourceModels / name / "logits.json"), name);
   }
 }
 
 TEST(ModelSource, HeadsAreAskedForWhereTheFileDoesNotTell) {
-  const ModelSource source = open_model_source(kModels / "book" / "model.pth");
+  const ModelSource source = open_model_source(kSourceModels / "book" / "model.pth");
   expect_error(ErrorKind::usage, "--heads", [&] { config_of(source, {}); });
   ModelFacts facts;
   facts.heads = 4;
@@ -126,7 +126,7 @@ TEST(ModelSource, TheHintKnowsTheWidthsOfGpt2) {
 }
 
 TEST(ModelSource, AnEqualOutputLayerIsTiedUnlessItIsToBeKept) {
-  const ModelSource source = open_model_source(kModels / "book_checkpoint" / "model.pth");
+  const ModelSource source = open_model_source(kSourceModels / "book_checkpoint" / "model.pth");
   ModelFacts facts;
   facts.heads = 5;
   EXPECT_TRUE(config_of(source, facts).tied);

@@ -19,7 +19,7 @@ struct Scalars {
   UpdateState state;
 };
 
-struct Case {
+struct OptimizerCase {
   int64_t count;
   bool low;
   int32_t updates;
@@ -27,8 +27,8 @@ struct Case {
   std::string name() const { return fmt::format("{} low {} t {}", count, low, updates); }
 };
 
-std::vector<Case> size_grid() {
-  std::vector<Case> cases;
+std::vector<OptimizerCase> optimizer_grid() {
+  std::vector<OptimizerCase> cases;
   for (int64_t count : {1, 7, 63, 64, 65, 1000, 4096, 50021}) {
     cases.push_back({count, false, 1});
     cases.push_back({count, true, 1000});
@@ -36,7 +36,7 @@ std::vector<Case> size_grid() {
   return cases;
 }
 
-Results run_adamw(Backend& backend, const Case& each) {
+Results run_adamw(Backend& backend, const OptimizerCase& each) {
   Workbench bench(backend, each.name());
   const Shape shape{each.count};
   const int64_t chunks = (each.count + kParameterAlignment - 1) / kParameterAlignment;
@@ -55,10 +55,10 @@ Results run_adamw(Backend& backend, const Case& each) {
   return bench.finish();
 }
 
-Bounds adamw_bounds(const Case&) { return {1e-3, 6e-3, 1e-6, 5e-3}; }
+Bounds adamw_bounds(const OptimizerCase&) { return {1e-3, 6e-3, 1e-6, 5e-3}; }
 
 TEST(AdamW, AsThePlainLoops) {
-  for (const Case& each : size_grid()) {
+  for (const OptimizerCase& each : optimizer_grid()) {
     const Results expected = run_adamw(plain_backend(), each);
     for (const BackendUnderTest& tested : backends_under_test()) {
       const Results actual = run_adamw(*tested.backend, each);

@@ -13,7 +13,9 @@ using Kind = PickleValue::Kind;
 
 constexpr std::array<std::string_view, 2> kAllowed = {"collections.OrderedDict", "torch.thing"};
 
-Pickle parse(const std::string& bytes) { return Pickle(as_bytes(bytes), "P", kAllowed); }
+Pickle parse_pickle_text(const std::string& bytes) {
+  return Pickle(as_bytes(bytes), "P", kAllowed);
+}
 
 std::string text(const std::string& value) {
   return std::string("\x8c") + static_cast<char>(value.size()) + value;
@@ -33,7 +35,7 @@ TEST(Pickle, NumbersTextsAndContainers) {
       std::string("\x80\x02(N\x88\x89K\x05M\x2c\x01J\xfe\xff\xff\xff", 16) +
       std::string("\x8a\x06\x00\x00\x00\x00\x00\x01", 8) + std::string("G\x3f\xf8\0\0\0\0\0\0", 9) +
       "X" + std::string("\x02\0\0\0ab", 6) + "](K\x01K\x02" + "e}" + text("k") + "K\x07st.";
-  const Pickle pickle = parse(bytes);
+  const Pickle pickle = parse_pickle_text(bytes);
   const PickleValue& root = pickle.root();
   ASSERT_EQ(root.kind, Kind::tuple);
   ASSERT_EQ(root.items.size(), 11u);
@@ -54,39 +56,43 @@ TEST(Pickle, NumbersTextsAndContainers) {
 }
 
 TEST(Pickle, NegativeAndEmptyLongs) {
-  EXPECT_EQ(parse(std::string("\x8a\x01\xff.", 4)).root().integer, -1);
-  EXPECT_EQ(parse(std::string("\x8a\x00.", 3)).root().integer, 0);
-  EXPECT_EQ(parse(std::string("\x8a\x08\0\0\0\0\0\0\0\x80.", 11)).root().integer, INT64_MIN);
+  EXPECT_EQ(parse_pickle_text(std::string("\x8a\x01\xff.", 4)).root().integer, -1);
+  EXPECT_EQ(parse_pickle_text(std::string("\x8a\x00.", 3)).root().integer, 0);
+  EXPECT_EQ(parse_pickle_text(std::string("\x8a\x08\0\0\0\0\0\0\0\x80.", 11)).root().integer,
+            INT64_MIN);
 }
 
 TEST(Pickle, TheMemoRepeatsValues) {
-  const Pickle pickle = parse(std::string("(K\x05q\x00h\x00K\x06\x94h\x01t.", 14));
+  const Pickle pickle = parse_pickle_text(std::string("(K\x05q\x00h\x00K\x06\x94h\x01t.", 14));
   ASSERT_EQ(pickle.root().items.size(), 4u);
   EXPECT_EQ(pickle.item(pickle.root(), 1).integer, 5);
   EXPECT_EQ(pickle.item(pickle.root(), 3).integer, 6);
 }
 
 TEST(Pickle, CallsAreRecordedNotMade) {
-  const Pickle pickle = parse(global("torch", "thing") + "K\x01\x85R.");
+  const Pickle pickle = parse_pickle_text(global("torch", "thing") + "K\x01\x85R.");
   EXPECT_EQ(pickle.root().kind, Kind::call);
   EXPECT_EQ(pickle.item(pickle.root(), 0).text, "torch.thing");
   EXPECT_EQ(pickle.item(pickle.item(pickle.root(), 1), 0).integer, 1);
-  const Pickle other = parse(text("torch") + text("thing") + "\x93)R.");
+  const Pickle other = parse_pickle_text(text("torch") + text("thing") + "\x93)R.");
   EXPECT_EQ(other.root().kind, Kind::call);
-  EXPECT_EQ(parse("K\x01Q.").root().kind, Kind::persistent);
+  EXPECT_EQ(parse_pickle_text("K\x01Q.").root().kind, Kind::persistent);
 }
 
 TEST(Pickle, AnOrderedDictIsADictAndItsStateIsDropped) {
   const std::string made = global("collections", "OrderedDict") + ")R";
-  const Pickle pickle = parse(made + "(" + text("a") + "K\x01u}" + text("_metadata") + "}sb.");
+  const Pickle pickle =
+      parse_pickle_text(made + "(" + text("a") + "K\x01u}" + text("_metadata") + "}sb.");
   EXPECT_EQ(pickle.root().kind, Kind::dict);
   EXPECT_EQ(pickle.root().items.size(), 2u);
   EXPECT_EQ(pickle.find(pickle.root(), "a")->integer, 1);
 }
 
 TEST(Pickle, ADeepOrCyclicPickleIsOnlyDeepData) {
-  EXPECT_EQ(parse(repeat("]", 100'000) + repeat("a", 99'999) + ".").root().kind, Kind::list);
-  EXPECT_EQ(parse(std::string("]q\x00h\x00\x61.", 7)).root().items.size(), 1u);  // holds itself
+  EXPECT_EQ(parse_pickle_text(repeat("]", 100'000) + repeat("a", 99'999) + ".").root().kind,
+            Kind::list);
+  EXPECT_EQ(parse_pickle_text(std::string("]q\x00h\x00\x61.", 7)).root().items.size(),
+            1u);  // holds itself
 }
 
 TEST(Pickle, HostilePicklesAreRefused) {
@@ -147,15 +153,15 @@ TEST(Pickle, HostilePicklesAreRefused) {
           {"many marks", repeat("(", 300'000), "marks"},
           {"long stack", "N\x94" + repeat(std::string("h\0", 2), 300'000), "the stack grows"},
       },
-      "P", parse);
+      "P", parse_pickle_text);
 }
 
 TEST(Pickle, EveryTruncationIsRefused) {
   const std::string bytes = global("collections", "OrderedDict") + ")R(" + text("a") +
                             std::string("X\x02\0\0\0ab", 7) + "u}" + text("m") + "}sb.";
-  EXPECT_NO_THROW(parse(bytes));
+  EXPECT_NO_THROW(parse_pickle_text(bytes));
   for (size_t size = 0; size < bytes.size(); ++size) {
-    EXPECT_THROW(parse(bytes.substr(0, size)), Error) << size;
+    EXPECT_THROW(parse_pickle_text(bytes.substr(0, size)), Error) << size;
   }
 }
 

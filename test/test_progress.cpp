@@ -45,9 +45,9 @@ std::vector<std::string> rows_of(const std::string& bytes) {
 }
 
 // Makes standard error a terminal for its lifetime.
-class Terminal {
+class Screen {
  public:
-  Terminal() {
+  Screen() {
     winsize size{};
     size.ws_row = 24;
     size.ws_col = kColumns;
@@ -59,14 +59,14 @@ class Terminal {
     ::close(slave);
     ::setenv("TERM", "xterm", 1);
   }
-  ~Terminal() {
+  ~Screen() {
     if (before_ < 0) return;
     ::dup2(before_, STDERR_FILENO);
     ::close(before_);
     ::close(master_);
   }
-  Terminal(const Terminal&) = delete;
-  Terminal& operator=(const Terminal&) = delete;
+  Screen(const Screen&) = delete;
+  Screen& operator=(const Screen&) = delete;
 
   bool works() const { return before_ >= 0; }
   std::vector<std::string> rows() {
@@ -90,7 +90,7 @@ using Rows = std::vector<std::string>;
 constexpr std::chrono::milliseconds kAlways{0}, kNeverAgain{1'000'000'000};
 
 TEST(ProgressOnTerminal, RedrawsOneLine) {
-  Terminal terminal;
+  Screen terminal;
   if (!terminal.works()) GTEST_SKIP() << "no pseudo-terminal here";
   Progress progress;
   progress.set_live_interval(kNeverAgain);
@@ -110,7 +110,7 @@ TEST(ProgressOnTerminal, RedrawsOneLine) {
 }
 
 TEST(ProgressOnTerminal, KeepsLinesAndMessagesAboveTheLiveOne) {
-  Terminal terminal;
+  Screen terminal;
   if (!terminal.works()) GTEST_SKIP() << "no pseudo-terminal here";
   {
     Progress progress;
@@ -130,7 +130,7 @@ TEST(ProgressOnTerminal, KeepsLinesAndMessagesAboveTheLiveOne) {
 }
 
 TEST(ProgressOnTerminal, CutsTheLiveLineToTheWidth) {
-  Terminal terminal;
+  Screen terminal;
   if (!terminal.works()) GTEST_SKIP() << "no pseudo-terminal here";
   Progress progress;
   progress.set_live_interval(kAlways);
@@ -150,7 +150,7 @@ TEST(ProgressOnTerminal, CutsTheLiveLineToTheWidth) {
 }
 
 TEST(ProgressOnTerminal, DumbTerminalsGetPlainLines) {
-  Terminal terminal;
+  Screen terminal;
   if (!terminal.works()) GTEST_SKIP() << "no pseudo-terminal here";
   ::setenv("TERM", "dumb", 1);
   {

@@ -33,13 +33,13 @@ std::string repeat(const std::string& text, int64_t count) {
   return result;
 }
 
-SafetensorsHeader parse(const std::string& bytes) {
+SafetensorsHeader parse_header(const std::string& bytes) {
   return parse_safetensors(as_bytes(bytes), "F");
 }
 
 std::string refusal(const std::string& bytes) {
   try {
-    parse(bytes);
+    parse_header(bytes);
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::input);
     return error.what();
@@ -47,13 +47,13 @@ std::string refusal(const std::string& bytes) {
   return "accepted";
 }
 
-struct HostileFile {
+struct HostileHeader {
   const char* name;
   std::string bytes;
   const char* message;  // part of it
 };
 
-std::vector<HostileFile> hostile_files() {
+std::vector<HostileHeader> hostile_files() {
   const std::string good = entry("a", "F32", "[2]", "[0,8]");
   const std::string many_values = "{\"a\":{\"dtype\":\"F32\",\"shape\":[" + repeat("1,", 200'000) +
                                   "1],\"data_offsets\":[0,4]}}";
@@ -145,7 +145,7 @@ std::vector<HostileFile> hostile_files() {
 }
 
 TEST(Safetensors, HostileFilesAreRefusedByName) {
-  for (const HostileFile& file : hostile_files()) {
+  for (const HostileHeader& file : hostile_files()) {
     const std::string message = refusal(file.bytes);
     EXPECT_TRUE(message.starts_with("F")) << file.name << ": " << message;
     EXPECT_NE(message.find(file.message), std::string::npos) << file.name << ": " << message;
@@ -165,11 +165,11 @@ TEST(Safetensors, ErrorsInATensorNameIt) {
 }
 
 TEST(Safetensors, HostileFilesTakeLittleTimeAndMemory) {
-  const std::vector<HostileFile> files = hostile_files();
+  const std::vector<HostileHeader> files = hostile_files();
   rusage before{}, after{};
   getrusage(RUSAGE_SELF, &before);
   const std::clock_t start = std::clock();  // processor time: the machine may be busy
-  for (const HostileFile& file : files) refusal(file.bytes);
+  for (const HostileHeader& file : files) refusal(file.bytes);
   const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
   getrusage(RUSAGE_SELF, &after);
   EXPECT_LT(seconds, 1);
@@ -181,7 +181,7 @@ TEST(Safetensors, EveryTruncationIsRefused) {
       file_of(R"({"__metadata__":{"format":"pt"},)" + entry("a", "F32", "[2]", "[0,8]") + "," +
                   entry("b", "BF16", "[3,1]", "[8,14]") + "}  ",
               14);
-  EXPECT_EQ(parse(bytes).tensors.size(), 2u);
+  EXPECT_EQ(parse_header(bytes).tensors.size(), 2u);
   for (size_t size = 0; size < bytes.size(); ++size) {
     EXPECT_NE(refusal(bytes.substr(0, size)), "accepted") << size;
   }
@@ -206,15 +206,15 @@ TEST(Safetensors, AHeaderOfManyTensorsIsReadInLinearTime) {
   }
   const std::string bytes = file_of(header + "}", count);
   const std::clock_t start = std::clock();
-  EXPECT_EQ(parse(bytes).tensors.size(), static_cast<size_t>(count));
+  EXPECT_EQ(parse_header(bytes).tensors.size(), static_cast<size_t>(count));
   EXPECT_LT(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC, 5);
 }
 
 TEST(Safetensors, AcceptsWhatTheFormatAllows) {
-  EXPECT_TRUE(parse(file_of("{}", 0)).tensors.empty());
-  EXPECT_TRUE(parse(file_of("{}      ", 0)).tensors.empty());
+  EXPECT_TRUE(parse_header(file_of("{}", 0)).tensors.empty());
+  EXPECT_TRUE(parse_header(file_of("{}      ", 0)).tensors.empty());
   // Empty tensors, scalars, any order of entries and fields, escapes in names.
-  const SafetensorsHeader header = parse(
+  const SafetensorsHeader header = parse_header(
       file_of(R"({"last":{"data_offsets":[8,12],"shape":[],"dtype":"F32"},)" +
                   entry("empty", "F32", "[0,9223372036854775807]", "[8,8]") + "," +
                   entry("fi\\u0072st", "I64", "[1]", "[0,8]") + R"(,"__metadata__":{"k":"v"}})",

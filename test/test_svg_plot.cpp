@@ -11,8 +11,8 @@
 namespace llm {
 namespace {
 
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kNoNumber = std::numeric_limits<double>::quiet_NaN();
+constexpr double kEndless = std::numeric_limits<double>::infinity();
 
 // Whether every tag is closed in the right order and there is one root.
 bool well_formed(const std::string& xml) {
@@ -72,7 +72,7 @@ TEST(DrawSvg, MapsCurvesOntoThePanel) {
 
 TEST(DrawSvg, BreaksCurvesAtGaps) {
   const std::string svg = draw_svg(
-      one_panel({{.points = {{0, 1}, {1, 2}, {2, kNan}, {3, kInfinity}, {4, 3}, {5, 4}}}}));
+      one_panel({{.points = {{0, 1}, {1, 2}, {2, kNoNumber}, {3, kEndless}, {4, 3}, {5, 4}}}}));
   const std::string path = path_of(svg);
   EXPECT_EQ(std::count(path.begin(), path.end(), 'M'), 2) << path;
   EXPECT_EQ(std::count(path.begin(), path.end(), 'L'), 2) << path;
@@ -94,11 +94,11 @@ TEST(DrawSvg, OddCurvesGiveWellFormedPictures) {
       {},
       {{0, 0}},
       {{5, 7}},
-      {{1, kNan}, {2, kNan}},
+      {{1, kNoNumber}, {2, kNoNumber}},
       {{0, 3}, {1, 3}},
       {{0, -1e300}, {1, 1e300}},
       {{0, 1e-300}, {1, 2e-300}},
-      {{kNan, 1}, {kInfinity, 2}},
+      {{kNoNumber, 1}, {kEndless, 2}},
   };
   for (const bool log_y : {false, true}) {
     for (size_t i = 0; i < curves.size(); ++i) {

@@ -31,7 +31,7 @@ std::vector<std::string> split_list(std::string_view text) {
   }
 }
 
-bool contains(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }
+bool has(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }
 
 // What is between the first two double quotes, or the input if there are none.
 std::string quoted_or_input(const test::SynthPair& pair) {
@@ -52,21 +52,21 @@ TEST(SynthInstructions, SpellingAndLettersAreRight) {
   int64_t spelled = 0, lettered = 0, counted = 0;
   for (const test::SynthPair& pair : test::sample_synthetic_corpus().pairs) {
     const std::string word = quoted_or_input(pair);
-    if (contains(pair.instruction, "Spell") || contains(pair.instruction, "spell ")) {
+    if (has(pair.instruction, "Spell") || has(pair.instruction, "spell ")) {
       std::string expected;
       for (const char letter : word) expected += std::string(expected.empty() ? "" : "-") + letter;
       EXPECT_EQ(pair.output, expected);
       spelled++;
-    } else if (contains(pair.instruction, " first letter") ||
-               contains(pair.instruction, "letter is the first")) {
+    } else if (has(pair.instruction, " first letter") ||
+               has(pair.instruction, "letter is the first")) {
       EXPECT_EQ(pair.output, word.substr(0, 1));
       lettered++;
-    } else if (contains(pair.instruction, " last letter") ||
-               contains(pair.instruction, "letter is the last")) {
+    } else if (has(pair.instruction, " last letter") ||
+               has(pair.instruction, "letter is the last")) {
       EXPECT_EQ(pair.output, word.substr(word.size() - 1));
       lettered++;
-    } else if (contains(pair.instruction, "letters") && !contains(pair.instruction, "capital") &&
-               !contains(pair.instruction, "small")) {
+    } else if (has(pair.instruction, "letters") && !has(pair.instruction, "capital") &&
+               !has(pair.instruction, "small")) {
       EXPECT_EQ(pair.output, std::to_string(word.size())) << pair.instruction;
       counted++;
     }
@@ -80,8 +80,8 @@ TEST(SynthInstructions, ListsAreSortedAndReversed) {
   int64_t sorted = 0, reversed = 0;
   for (const test::SynthPair& pair : test::sample_synthetic_corpus().pairs) {
     const std::string& task = pair.instruction;
-    const bool sort = contains(task, "Sort ") || contains(task, "alphabetical");
-    const bool reverse = contains(task, "reverse order") || contains(task, "list around");
+    const bool sort = has(task, "Sort ") || has(task, "alphabetical");
+    const bool reverse = has(task, "reverse order") || has(task, "list around");
     if (!sort && !reverse) continue;
     std::vector<std::string> expected = split_list(listed_or_input(pair));
     EXPECT_GE(expected.size(), 2u);
@@ -101,11 +101,11 @@ TEST(SynthInstructions, SumsAreRight) {
     const std::vector<int64_t> numbers = numbers_of(text);
     if (numbers.size() != 2) continue;
     int64_t expected = -1;
-    if (contains(text, " + ") || contains(text, " plus ")) expected = numbers[0] + numbers[1];
-    if (contains(text, " - ") || contains(text, " minus ")) expected = numbers[0] - numbers[1];
-    if (contains(text, " times ")) expected = numbers[0] * numbers[1];
-    if (contains(text, "bigger")) expected = std::max(numbers[0], numbers[1]);
-    if (contains(text, "smaller")) expected = std::min(numbers[0], numbers[1]);
+    if (has(text, " + ") || has(text, " plus ")) expected = numbers[0] + numbers[1];
+    if (has(text, " - ") || has(text, " minus ")) expected = numbers[0] - numbers[1];
+    if (has(text, " times ")) expected = numbers[0] * numbers[1];
+    if (has(text, "bigger")) expected = std::max(numbers[0], numbers[1]);
+    if (has(text, "smaller")) expected = std::min(numbers[0], numbers[1]);
     if (expected < 0) continue;
     EXPECT_EQ(pair.output, std::to_string(expected)) << text;
     sums++;
@@ -120,7 +120,7 @@ TEST(SynthInstructions, NumberStoriesAreRight) {
     const std::vector<int64_t> answer = numbers_of(pair.output);
     if (!pair.instruction.starts_with("How many") || given.size() != 2 || answer.size() != 1)
       continue;
-    const bool less = contains(pair.input, " of them");
+    const bool less = has(pair.input, " of them");
     EXPECT_EQ(answer[0], less ? given[0] - given[1] : given[0] + given[1]) << pair.input;
     stories++;
   }

@@ -28,8 +28,8 @@ Fields shown_rows(TableReader reader) {
 }
 
 // The same however the bytes arrive.
-Fields rows_of(const std::string& text, Quoting quoting = Quoting::by_format,
-               std::optional<char> delimiter = std::nullopt) {
+Fields table_rows(const std::string& text, Quoting quoting = Quoting::by_format,
+                  std::optional<char> delimiter = std::nullopt) {
   const Fields rows = shown_rows({source_of(text, 1 << 20), "f.csv", quoting, delimiter});
   for (const size_t step : {1, 2, 3, 7}) {
     EXPECT_EQ(shown_rows({source_of(text, step), "f.csv", quoting, delimiter}), rows) << text;
@@ -38,33 +38,33 @@ Fields rows_of(const std::string& text, Quoting quoting = Quoting::by_format,
 }
 
 TEST(TableReader, CommasAndQuotes) {
-  EXPECT_EQ(rows_of("a,b\nc,d\n"), (Fields{"1|a|b", "2|c|d"}));
-  EXPECT_EQ(rows_of("a,b\nc,d"), (Fields{"1|a|b", "2|c|d"}));
-  EXPECT_EQ(rows_of("a,b\r\nc,d\r\n"), (Fields{"1|a|b", "2|c|d"}));
-  EXPECT_EQ(rows_of("a,b\r\nc,d\r"), (Fields{"1|a|b", "2|c|d"}));
-  EXPECT_EQ(rows_of("\xEF\xBB\xBF\"a\",b\n"), (Fields{"1|a|b"}));
-  EXPECT_EQ(rows_of(",\n,,\n"), (Fields{"1||", "2|||"}));
-  EXPECT_EQ(rows_of("\"a,\"\"b\"\"\",\"\"\"\"\n"), (Fields{"1|a,\"b\"|\""}));
-  EXPECT_EQ(rows_of("\"a\nb\r\nc\",d\n\n\r\ne,f\n"), (Fields{"1|a\nb\r\nc|d", "6|e|f"}));
-  EXPECT_EQ(rows_of("\"\"\n\n\"\""), (Fields{"1|", "3|"}));
-  EXPECT_EQ(rows_of(" a , b \n"), (Fields{"1| a | b "}));
-  EXPECT_EQ(rows_of("\"a\"\r,\"b\r\"\r\n"), (Fields{"1|a\r|b\r"}));
+  EXPECT_EQ(table_rows("a,b\nc,d\n"), (Fields{"1|a|b", "2|c|d"}));
+  EXPECT_EQ(table_rows("a,b\nc,d"), (Fields{"1|a|b", "2|c|d"}));
+  EXPECT_EQ(table_rows("a,b\r\nc,d\r\n"), (Fields{"1|a|b", "2|c|d"}));
+  EXPECT_EQ(table_rows("a,b\r\nc,d\r"), (Fields{"1|a|b", "2|c|d"}));
+  EXPECT_EQ(table_rows("\xEF\xBB\xBF\"a\",b\n"), (Fields{"1|a|b"}));
+  EXPECT_EQ(table_rows(",\n,,\n"), (Fields{"1||", "2|||"}));
+  EXPECT_EQ(table_rows("\"a,\"\"b\"\"\",\"\"\"\"\n"), (Fields{"1|a,\"b\"|\""}));
+  EXPECT_EQ(table_rows("\"a\nb\r\nc\",d\n\n\r\ne,f\n"), (Fields{"1|a\nb\r\nc|d", "6|e|f"}));
+  EXPECT_EQ(table_rows("\"\"\n\n\"\""), (Fields{"1|", "3|"}));
+  EXPECT_EQ(table_rows(" a , b \n"), (Fields{"1| a | b "}));
+  EXPECT_EQ(table_rows("\"a\"\r,\"b\r\"\r\n"), (Fields{"1|a\r|b\r"}));
   // As pandas reads them.
-  EXPECT_EQ(rows_of("\"a\" b,c \"d\"\n\"a\"b\"\",c\n"), (Fields{"1|a b|c \"d\"", "2|ab\"\"|c"}));
-  EXPECT_EQ(rows_of(""), Fields{});
-  EXPECT_EQ(rows_of("\n\r\n\n"), Fields{});
-  EXPECT_EQ(rows_of("one\ntwo\n"), (Fields{"1|one", "2|two"}));
+  EXPECT_EQ(table_rows("\"a\" b,c \"d\"\n\"a\"b\"\",c\n"), (Fields{"1|a b|c \"d\"", "2|ab\"\"|c"}));
+  EXPECT_EQ(table_rows(""), Fields{});
+  EXPECT_EQ(table_rows("\n\r\n\n"), Fields{});
+  EXPECT_EQ(table_rows("one\ntwo\n"), (Fields{"1|one", "2|two"}));
 }
 
 TEST(TableReader, TheFormatIsToldFromTheRows) {
-  EXPECT_EQ(rows_of("ham\tHi, you\nspam\t\"Win, now\n"),
+  EXPECT_EQ(table_rows("ham\tHi, you\nspam\t\"Win, now\n"),
             (Fields{"1|ham|Hi, you", "2|spam|\"Win, now"}));
-  EXPECT_EQ(rows_of("label,text\nham,a\tb\nham,c\td\n"),
+  EXPECT_EQ(table_rows("label,text\nham,a\tb\nham,c\td\n"),
             (Fields{"1|label|text", "2|ham|a\tb", "3|ham|c\td"}));
-  EXPECT_EQ(rows_of("ham,a\tb\nham,c\nham,d\n"), (Fields{"1|ham|a\tb", "2|ham|c", "3|ham|d"}));
-  EXPECT_EQ(rows_of("ham\t\"a\nspam\tb\"\n", Quoting::csv), (Fields{"1|ham|a\nspam\tb"}));
-  EXPECT_EQ(rows_of("ham,\"a\nspam,b\"\n", Quoting::none), (Fields{"1|ham|\"a", "2|spam|b\""}));
-  EXPECT_EQ(rows_of("a;b\tc\n", Quoting::by_format, ';'), (Fields{"1|a|b\tc"}));
+  EXPECT_EQ(table_rows("ham,a\tb\nham,c\nham,d\n"), (Fields{"1|ham|a\tb", "2|ham|c", "3|ham|d"}));
+  EXPECT_EQ(table_rows("ham\t\"a\nspam\tb\"\n", Quoting::csv), (Fields{"1|ham|a\nspam\tb"}));
+  EXPECT_EQ(table_rows("ham,\"a\nspam,b\"\n", Quoting::none), (Fields{"1|ham|\"a", "2|spam|b\""}));
+  EXPECT_EQ(table_rows("a;b\tc\n", Quoting::by_format, ';'), (Fields{"1|a|b\tc"}));
   const TableReader tabs(source_of("a\tb\n"), "f");
   EXPECT_EQ(tabs.format().delimiter, '\t');
   EXPECT_FALSE(tabs.format().quotes);
@@ -78,15 +78,16 @@ TEST(TableReader, TheFormatIsToldFromTheRows) {
 }
 
 TEST(TableReader, BadRowsHaveTheirLinesAndReadingGoesOn) {
-  EXPECT_EQ(rows_of("a,b\nc,\"d\ne,f\n"),
+  EXPECT_EQ(table_rows("a,b\nc,\"d\ne,f\n"),
             (Fields{"1|a|b", "2!the quote that opens here is never closed", "3|e|f"}));
-  EXPECT_EQ(rows_of("\"a\nb\",\"c\nd,e"),
+  EXPECT_EQ(table_rows("\"a\nb\",\"c\nd,e"),
             (Fields{"2!the quote that opens here is never closed", "3|d|e"}));
-  EXPECT_EQ(rows_of("a,\""), (Fields{"1!the quote that opens here is never closed"}));
-  EXPECT_EQ(rows_of("a,b\nc,\xE9t\xE9\nd,e\n"),
+  EXPECT_EQ(table_rows("a,\""), (Fields{"1!the quote that opens here is never closed"}));
+  EXPECT_EQ(table_rows("a,b\nc,\xE9t\xE9\nd,e\n"),
             (Fields{"1|a|b", "2!byte 0xE9 is no UTF-8 text", "3|d|e"}));
-  EXPECT_EQ(rows_of("a,\"b\n\xFF\nc\"\nd,e\n"), (Fields{"2!byte 0xFF is no UTF-8 text", "4|d|e"}));
-  EXPECT_EQ(rows_of("a,\xE4\xB8"), (Fields{"1!byte 0xE4 is no UTF-8 text"}));
+  EXPECT_EQ(table_rows("a,\"b\n\xFF\nc\"\nd,e\n"),
+            (Fields{"2!byte 0xFF is no UTF-8 text", "4|d|e"}));
+  EXPECT_EQ(table_rows("a,\xE4\xB8"), (Fields{"1!byte 0xE4 is no UTF-8 text"}));
   for (const char* bad : {"\xFF\xFEh\0i", "PK\x03\x04rest"}) {
     expect_error(ErrorKind::input, "f.csv: is ", [&] { TableReader(source_of(bad), "f.csv"); });
   }

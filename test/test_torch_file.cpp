@@ -15,9 +15,9 @@ namespace {
 using test::expect_error;
 using test::HostileFile;
 
-const fs::path kModels = fs::path(LLM_SOURCE_DIR) / "test" / "golden" / "models";
+const fs::path kTorchModels = fs::path(LLM_SOURCE_DIR) / "test" / "golden" / "models";
 
-std::string contents(const fs::path& path) { return read_text_file(path); }
+std::string torch_contents(const fs::path& path) { return read_text_file(path); }
 
 std::vector<float> values_of(const SourceTensor& tensor) {
   std::vector<float> values(static_cast<size_t>(tensor.elements()));
@@ -27,7 +27,7 @@ std::vector<float> values_of(const SourceTensor& tensor) {
 }
 
 TEST(TorchFile, APlainStateDictIsRead) {
-  const TensorSource source = open_torch_file(kModels / "book" / "model.pth");
+  const TensorSource source = open_torch_file(kTorchModels / "book" / "model.pth");
   EXPECT_EQ(source.tensors().size(), 2u + 2 * 14 + 2 + 1);
   ASSERT_NE(source.find("trf_blocks.1.ff.layers.0.weight"), nullptr);
   EXPECT_EQ(source.find("trf_blocks.1.ff.layers.0.weight")->shape, (std::vector<int64_t>{60, 15}));
@@ -36,7 +36,7 @@ TEST(TorchFile, APlainStateDictIsRead) {
 }
 
 TEST(TorchFile, AStateDictBesideAnOptimizersIsReadWithItsStrides) {
-  const TensorSource source = open_torch_file(kModels / "book_checkpoint" / "model.pth");
+  const TensorSource source = open_torch_file(kTorchModels / "book_checkpoint" / "model.pth");
   EXPECT_EQ(source.tensors().size(), 2u + 2 * 17 + 2 + 1);
   const SourceTensor* turned = source.find("trf_blocks.0.att.W_key.weight");
   ASSERT_NE(turned, nullptr);
@@ -45,7 +45,8 @@ TEST(TorchFile, AStateDictBesideAnOptimizersIsReadWithItsStrides) {
 }
 
 TEST(TorchFile, OtherTypesBesideTheWeightsAreRead) {
-  const TensorSource source = open_torch_file(kModels / "pytorch_model_bin" / "pytorch_model.bin");
+  const TensorSource source =
+      open_torch_file(kTorchModels / "pytorch_model_bin" / "pytorch_model.bin");
   EXPECT_EQ(source.find("transformer.h.0.attn.bias")->dtype, DType::u8);
   EXPECT_EQ(source.find("transformer.h.0.attn.masked_bias")->shape, std::vector<int64_t>{});
   // The tied output layer shares the embedding's storage.
@@ -55,7 +56,7 @@ TEST(TorchFile, OtherTypesBesideTheWeightsAreRead) {
 
 TEST(TorchFile, ADamagedWeightIsNoticedByItsChecksum) {
   const test::TemporaryDirectory directory;
-  std::string bytes = contents(kModels / "book" / "model.pth");
+  std::string bytes = torch_contents(kTorchModels / "book" / "model.pth");
   bytes[bytes.find("data/3FB") + 200] ^= 1;  // in the data of a storage
   std::ofstream(directory / "a.pth", std::ios::binary) << bytes;
   expect_error(ErrorKind::input, "its checksum is wrong",
@@ -71,7 +72,7 @@ class MadeFile : public testing::Test {
     zip.add("m/byteorder", byte_order);
     zip.add("m/data/0", std::string(16, 'x'));
     zip.finish();
-    return contents(path_);
+    return torch_contents(path_);
   }
   static std::string text(const std::string& value) {
     return std::string("\x8c") + static_cast<char>(value.size()) + value;
@@ -106,25 +107,25 @@ class MadeFile : public testing::Test {
   fs::path path_ = directory_ / "a.pth";
 };
 
-std::vector<SourceTensor> parse(const std::string& bytes) {
+std::vector<SourceTensor> parse_torch(const std::string& bytes) {
   return parse_torch_file(as_bytes(bytes), "T");
 }
 
 TEST_F(MadeFile, GoodOnesAreRead) {
-  const auto tensors = parse(with(tensor(storage(4), 1, {3}, {1})));
+  const auto tensors = parse_torch(with(tensor(storage(4), 1, {3}, {1})));
   ASSERT_EQ(tensors.size(), 1u);
   EXPECT_EQ(tensors[0].name, "w");
   EXPECT_EQ(tensors[0].data.size(), 12u);
-  EXPECT_EQ(parse(with(tensor(storage(4), 4, {0, 7}, {7, 1})))[0].elements(), 0);
+  EXPECT_EQ(parse_torch(with(tensor(storage(4), 4, {0, 7}, {7, 1})))[0].elements(), 0);
   const std::string parameter =
       "ctorch._utils\n_rebuild_parameter\n(" + tensor(storage(4), 0, {2, 2}, {1, 2}) + "\x89)tR";
-  EXPECT_EQ(parse(with(parameter))[0].strides, (std::vector<int64_t>{1, 2}));
+  EXPECT_EQ(parse_torch(with(parameter))[0].strides, (std::vector<int64_t>{1, 2}));
 }
 
 TEST_F(MadeFile, PrefixesOfWrappersAreTakenOff) {
   for (const char* prefix : {"_orig_mod.", "module.", "_orig_mod.module."}) {
     const auto bytes = file(dict(std::string(prefix) + "w", tensor(storage(4), 0, {4}, {1})));
-    EXPECT_EQ(parse(bytes)[0].name, "w");
+    EXPECT_EQ(parse_torch(bytes)[0].name, "w");
   }
 }
 
@@ -175,26 +176,27 @@ TEST_F(MadeFile, HostileFilesAreRefusedByName) {
             tuple({1}) + "\x89)tR"),
        name},
   };
-  test::expect_refused(files, "T", parse);
+  test::expect_refused(files, "T", parse_torch);
 }
 
 TEST_F(MadeFile, ArchivesWithoutOneePickleAreRefused) {
   ZipWriter none(path_);
   none.add("m/data/0", "x");
   none.finish();
-  expect_error(ErrorKind::input, "without data.pkl", [&] { parse(contents(path_)); });
+  expect_error(ErrorKind::input, "without data.pkl", [&] { parse_torch(torch_contents(path_)); });
   ZipWriter two(path_);
   two.add("m/data.pkl", "N.");
   two.add("n/data.pkl", "N.");
   two.finish();
-  expect_error(ErrorKind::input, "two files data.pkl", [&] { parse(contents(path_)); });
+  expect_error(ErrorKind::input, "two files data.pkl", [&] { parse_torch(torch_contents(path_)); });
 }
 
 TEST_F(MadeFile, EveryTruncationOfARealFileIsRefused) {
-  const std::string bytes = contents(kModels / "pytorch_model_bin" / "pytorch_model.bin");
-  EXPECT_NO_THROW(parse(bytes));
+  const std::string bytes =
+      torch_contents(kTorchModels / "pytorch_model_bin" / "pytorch_model.bin");
+  EXPECT_NO_THROW(parse_torch(bytes));
   for (size_t size = 0; size < bytes.size(); size += 1 + size / 500) {
-    EXPECT_THROW(parse(bytes.substr(0, size)), Error) << size;
+    EXPECT_THROW(parse_torch(bytes.substr(0, size)), Error) << size;
   }
 }
 
@@ -208,7 +210,7 @@ TEST_F(MadeFile, WhatIsWrittenIsRead) {
                                             {"b.c", {6}, DType::f32, -1, stream},
                                             {"same", {6}, DType::f32, 5}};
   write_torch_file(path_, tensors);
-  const std::string once = contents(path_);
+  const std::string once = torch_contents(path_);
   const TensorSource source = open_torch_file(path_);
   ASSERT_EQ(source.tensors().size(), 3u);
   EXPECT_EQ(source.find("a")->shape, (std::vector<int64_t>{2, 3}));
@@ -216,7 +218,7 @@ TEST_F(MadeFile, WhatIsWrittenIsRead) {
   EXPECT_EQ(source.find("same")->data.data(), source.find("a")->data.data());
   EXPECT_NE(source.find("b.c")->data.data(), source.find("a")->data.data());
   write_torch_file(path_, tensors);
-  EXPECT_EQ(contents(path_), once);
+  EXPECT_EQ(torch_contents(path_), once);
 }
 
 }  // namespace

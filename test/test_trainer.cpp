@@ -47,7 +47,7 @@ class Disturbed : public Objective {
   NextToken plain_;
 };
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kNanLoss = std::numeric_limits<float>::quiet_NaN();
 
 std::vector<Json> of_type(const std::vector<Json>& records, const std::string& type) {
   std::vector<Json> result;
@@ -110,7 +110,7 @@ TEST_F(TrainerTest, NotFiniteChangesNoBit) {
     Disturbed disturbed;
     options.steps = 6;
     if (in_loss) {
-      disturbed.losses = {{5, kNan}, {6, std::numeric_limits<float>::infinity()}};
+      disturbed.losses = {{5, kNanLoss}, {6, std::numeric_limits<float>::infinity()}};
     } else {
       disturbed.bad_gradients = {5, 6};
     }
@@ -136,7 +136,7 @@ TEST_F(TrainerTest, ThreeInARowStopTheRunOneStepLateAtMost) {
   options.steps = 40;
   Disturbed disturbed;
   // Two, a good one, then three.
-  disturbed.losses = {{2, kNan}, {3, kNan}, {11, kNan}, {12, kNan}, {13, kNan}};
+  disturbed.losses = {{2, kNanLoss}, {3, kNanLoss}, {11, kNanLoss}, {12, kNanLoss}, {13, kNanLoss}};
   SmallRun run(options, &disturbed);
   expect_error(ErrorKind::numerics, "3 times in a row", [&] { run.train(); });
   EXPECT_LE(run.state().step, 14);
@@ -146,7 +146,7 @@ TEST_F(TrainerTest, ThreeInARowStopTheRunOneStepLateAtMost) {
 TEST_F(TrainerTest, BadStepsInARowAreCountedAcrossAResume) {
   TrainOptions options = small_options();
   Disturbed disturbed;
-  disturbed.losses = {{9, kNan}, {10, kNan}, {11, kNan}};
+  disturbed.losses = {{9, kNanLoss}, {10, kNanLoss}, {11, kNanLoss}};
   SmallRun run(options, &disturbed);
   run.train();
   run.options().steps = 20;

@@ -52,7 +52,9 @@ std::string archive(const std::vector<Entry>& entries, int64_t count = -1, int64
          number(behind.size(), 2) + behind;
 }
 
-std::vector<ZipEntry> parse(const std::string& bytes) { return parse_zip(as_bytes(bytes), "Z"); }
+std::vector<ZipEntry> parse_zip_text(const std::string& bytes) {
+  return parse_zip(as_bytes(bytes), "Z");
+}
 
 std::string text_of(Bytes bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
@@ -60,7 +62,7 @@ std::string text_of(Bytes bytes) {
 
 TEST(ZipFile, StoredEntriesAreFoundWhereTheyLie) {
   const std::string bytes = archive({{}, {"b/c", "world!"}}, -1, -1, -1, "", "a comment");
-  const auto entries = parse(bytes);
+  const auto entries = parse_zip_text(bytes);
   ASSERT_EQ(entries.size(), 2u);
   EXPECT_EQ(entries[0].name, "a");
   EXPECT_EQ(text_of(entries[0].data), "hello");
@@ -69,7 +71,7 @@ TEST(ZipFile, StoredEntriesAreFoundWhereTheyLie) {
   EXPECT_GE(reinterpret_cast<const char*>(entries[0].data.data()), bytes.data());
   EXPECT_NO_THROW(verify_crc(entries[0], "Z"));
   EXPECT_THROW(verify_crc(entries[1], "Z"), Error);
-  EXPECT_TRUE(parse(archive({})).empty());
+  EXPECT_TRUE(parse_zip_text(archive({})).empty());
 }
 
 // The numbers in 64 bits, as archives of more than 4 GiB have them.
@@ -80,7 +82,7 @@ TEST(ZipFile, Zip64NumbersAreRead) {
   entry.extra = number(0x1234, 2) + number(2, 2) + "xx" + number(1, 2) + number(24, 2) +
                 number(5, 8) + number(5, 8) + number(0, 8);
   const std::string plain = archive({entry});
-  EXPECT_EQ(text_of(parse(plain)[0].data), "hello");
+  EXPECT_EQ(text_of(parse_zip_text(plain)[0].data), "hello");
 
   const size_t directory = plain.find("PK\x01\x02"), end = plain.find("PK\x05\x06");
   const std::string end64 = number(0x06064b50, 4) + number(44, 8) + number(45, 2) + number(45, 2) +
@@ -90,9 +92,9 @@ TEST(ZipFile, Zip64NumbersAreRead) {
     return archive({entry}, 0xffff, in_64_bits, in_64_bits,
                    end64 + number(0x07064b50, 4) + number(0, 4) + number(at, 8) + number(1, 4));
   };
-  EXPECT_EQ(text_of(parse(with_locator(end))[0].data), "hello");
+  EXPECT_EQ(text_of(parse_zip_text(with_locator(end))[0].data), "hello");
   for (const uint64_t wrong : {end - 1, end + 1, size_t{0}, plain.size() + 1000, SIZE_MAX}) {
-    EXPECT_THROW(parse(with_locator(wrong)), Error) << wrong;
+    EXPECT_THROW(parse_zip_text(with_locator(wrong)), Error) << wrong;
   }
 }
 
@@ -137,25 +139,25 @@ TEST(ZipFile, HostileArchivesAreRefused) {
           {"ZIP64 giant", archive({giant}), "beyond any file"},
           {"comment of 64 KiB of nothing", std::string(200'000, '\0'), "not there"},
       },
-      "Z", parse);
+      "Z", parse_zip_text);
   // Two names for the same bytes: a local header that agrees with one of them cannot with the
   // other.
-  EXPECT_THROW(parse(archive({{}, overlapping})), Error);
+  EXPECT_THROW(parse_zip_text(archive({{}, overlapping})), Error);
   // An entry within the data of another.
   Entry outer, inner;
   inner.name = inner.local_name = "b";
   outer.data = archive({inner});
   inner.offset = 30 + 1;
   test::expect_error(ErrorKind::input, "\"a\" and \"b\" overlap", [&] {
-    parse(archive({outer, inner}));
+    parse_zip_text(archive({outer, inner}));
   });
-  EXPECT_THROW(verify_crc(parse(archive({crc}))[0], "Z"), Error);
+  EXPECT_THROW(verify_crc(parse_zip_text(archive({crc}))[0], "Z"), Error);
 }
 
 TEST(ZipFile, EveryTruncationIsRefused) {
   const std::string bytes = archive({{}, {"b/c", "world!"}});
   for (size_t size = 0; size < bytes.size(); ++size) {
-    EXPECT_THROW(parse(bytes.substr(0, size)), Error) << size;
+    EXPECT_THROW(parse_zip_text(bytes.substr(0, size)), Error) << size;
   }
 }
 

@@ -3,15 +3,28 @@
 // collective, or end the process with that exit code where throwing is not possible.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
+#include <type_traits>
 
 #include "backend/backend.h"
 
 namespace llm {
 
 enum class Reduce { sum, max, min };
+
+// What a reduction makes of the values of two ranks. A NaN anywhere is a NaN everywhere, whichever
+// rank has it.
+template <typename T>
+T combine(T a, T b, Reduce reduce) {
+  if constexpr (std::is_floating_point_v<T>) {
+    if (reduce != Reduce::sum && (a != a || b != b)) return std::numeric_limits<T>::quiet_NaN();
+  }
+  return reduce == Reduce::sum ? a + b : reduce == Reduce::max ? std::max(a, b) : std::min(a, b);
+}
 
 class Comm {
  public:

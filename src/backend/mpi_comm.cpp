@@ -49,23 +49,6 @@ constexpr int64_t kSmallBytes = 16 << 10;
 
 constexpr int kExitCode = static_cast<int>(ErrorKind::device);
 
-template <typename T>
-T combine(T a, T b, Reduce reduce) {
-  if constexpr (std::is_floating_point_v<T>) {
-    // A NaN anywhere is a NaN everywhere, whichever rank has it.
-    if (reduce != Reduce::sum && (a != a || b != b)) return std::numeric_limits<T>::quiet_NaN();
-  }
-  switch (reduce) {
-    case Reduce::sum:
-      return a + b;
-    case Reduce::max:
-      return std::max(a, b);
-    case Reduce::min:
-      return std::min(a, b);
-  }
-  return a;
-}
-
 // y[i] = x[0][i] + x[1][i] + ..., added in this order (or the largest or smallest of them).
 //   y: (count)   x: (ranks, count)
 template <typename T>

@@ -41,16 +41,6 @@ std::span<std::byte> bytes_of(T& value) {
   return std::as_writable_bytes(std::span(&value, 1));
 }
 
-template <typename T>
-T combine(T a, T b, Reduce reduce) {
-  if constexpr (std::is_floating_point_v<T>) {
-    if (reduce != Reduce::sum && (std::isnan(a) || std::isnan(b))) {
-      return std::numeric_limits<T>::quiet_NaN();
-    }
-  }
-  return reduce == Reduce::sum ? a + b : reduce == Reduce::max ? std::max(a, b) : std::min(a, b);
-}
-
 class TcpGroup final : public HostGroup {
  public:
   TcpGroup(const Launcher& launcher, double timeout_seconds);

@@ -181,6 +181,8 @@ Json read_json_file(const fs::path& path, const JsonLimits& limits) {
   return parse_json(read_text_file(path, limits.max_bytes), path.string(), limits);
 }
 
+Json finite_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
 double decimal(float value) { return std::stod(fmt::format("{}", value)); }
 
 std::string to_pretty_text(const Json& value) {

@@ -14,6 +14,9 @@ namespace llm {
 // Keeps the order of the file, so that what is written back compares well.
 using Json = nlohmann::ordered_json;
 
+// Integers up to here are exact in a JSON number, whoever reads it.
+inline constexpr int64_t kMaxJsonInteger = int64_t{1} << 53;
+
 struct JsonLimits {
   int max_depth = 64;
   int64_t max_bytes = int64_t{1} << 30;
@@ -29,6 +32,7 @@ Json read_json_file(const fs::path& path, const JsonLimits& limits = {});
 // The number of the shortest decimal text that is this float, so that 1e-5f is written as 1e-05 and
 // not as its nearest double.
 double decimal(float value);
+Json finite_or_null(double value);  // JSON has neither NaN nor infinity
 
 // One value per line, two spaces of indent, a newline at the end. Invalid UTF-8 is replaced.
 std::string to_pretty_text(const Json& value);

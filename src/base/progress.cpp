@@ -81,6 +81,10 @@ void Progress::finish() {
   pending_.clear();
 }
 
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
 std::string format_duration(double seconds) {
   if (!(seconds >= 0 && seconds < 1e15)) return "?";
   const auto total = std::llround(seconds);

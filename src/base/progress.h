@@ -39,6 +39,7 @@ class Progress {
 // Prints a line to stderr above the live line, if one is shown.
 void print_above_progress(std::string_view message);
 
+double seconds_since(std::chrono::steady_clock::time_point start);
 // 75 -> "1:15", 3700 -> "1:01:40".
 std::string format_duration(double seconds);
 // 1536 -> "1.5 KiB".

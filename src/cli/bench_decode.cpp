@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/progress.h"
 #include "base/rng.h"
 #include "cli/bench_command.h"
 #include "cli/device.h"
@@ -16,17 +17,13 @@
 namespace llm {
 namespace {
 
-struct Arguments {
+struct BenchDecodeArguments {
   std::string model = "gpt2", device = "auto", dtype;
   int64_t sequences = 0, prompt = 64, tokens = 0;
   bool sample = false, json = false;
 };
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 std::vector<TokenId> random_tokens(int64_t count, int64_t sequence, int64_t vocab) {
   const Random random(static_cast<uint64_t>(sequence), stream_id("bench decode"));
@@ -39,7 +36,7 @@ std::vector<TokenId> random_tokens(int64_t count, int64_t sequence, int64_t voca
 }
 
 // Seconds per step of all sequences together.
-double seconds_per_step(Gpt& model, const Arguments& arguments, int64_t sequences) {
+double seconds_per_step(Gpt& model, const BenchDecodeArguments& arguments, int64_t sequences) {
   Decoder decoder(model, sequences, arguments.prompt + arguments.tokens);
   std::vector<std::vector<TokenId>> prompts;
   std::vector<std::span<const TokenId>> histories;
@@ -67,7 +64,7 @@ double seconds_per_step(Gpt& model, const Arguments& arguments, int64_t sequence
 }
 
 // Bytes of weights and of the cache that a step reads, halfway through.
-double bytes_per_step(const Gpt& model, const Arguments& arguments, int64_t sequences) {
+double bytes_per_step(const Gpt& model, const BenchDecodeArguments& arguments, int64_t sequences) {
   const ModelConfig& config = model.config();
   const int64_t cached = arguments.prompt + arguments.tokens / 2;
   const int64_t elements = parameter_count_without_positions(config) +
@@ -131,7 +128,7 @@ double prefill_seconds(Gpt& model, int64_t B, int64_t T) {
   return best;
 }
 
-Json print_decode(Gpt& model, const Arguments& arguments, int64_t sequences,
+Json print_decode(Gpt& model, const BenchDecodeArguments& arguments, int64_t sequences,
                   const Ceilings& ceilings) {
   const double seconds = seconds_per_step(model, arguments, sequences);
   const double bound = bytes_per_step(model, arguments, sequences) / ceilings.bytes_per_second;
@@ -145,7 +142,7 @@ Json print_decode(Gpt& model, const Arguments& arguments, int64_t sequences,
           {"share_of_bandwidth_bound", bound / seconds}};
 }
 
-void bench_decode(Arguments arguments) {
+void bench_decode(BenchDecodeArguments arguments) {
   const std::unique_ptr<Backend> backend = make_backend(arguments.device, {});
   const bool host = backend->is_host();
   const std::string name = !arguments.dtype.empty() ? arguments.dtype : host ? "f32" : "bf16";
@@ -188,7 +185,7 @@ void bench_decode(Arguments arguments) {
 void add_bench_decode_command(CLI::App& bench) {
   auto* command =
       bench.add_subcommand("decode", "tokens per second of generating and reading text");
-  auto a = std::make_shared<Arguments>();
+  auto a = std::make_shared<BenchDecodeArguments>();
   command->add_option("--model", a->model, "a preset, for its shape [gpt2]");
   add_device_option(*command, a->device);
   command->add_option("--dtype", a->dtype, "f32 or bf16 [bf16 on a GPU]")

@@ -20,7 +20,7 @@
 namespace llm {
 namespace {
 
-struct Arguments {
+struct BenchOpsArguments {
   std::vector<std::string> ops;
   std::string device, attention = "auto";
   std::optional<std::string> dtype;
@@ -37,7 +37,7 @@ void require(const char* option, int64_t value, int64_t most) {
   }
 }
 
-DType dtype_of(const Arguments& arguments, bool host) {
+DType dtype_of(const BenchOpsArguments& arguments, bool host) {
   if (!arguments.dtype) return host ? DType::f32 : DType::bf16;
   if (*arguments.dtype == "f32") return DType::f32;
   if (*arguments.dtype == "bf16") return DType::bf16;
@@ -45,7 +45,7 @@ DType dtype_of(const Arguments& arguments, bool host) {
 }
 
 // What can be said without a device.
-void check_arguments(const Arguments& arguments) {
+void check_bench_arguments(const BenchOpsArguments& arguments) {
   select_ops(arguments.ops);
   dtype_of(arguments, true);
   require("--rows", arguments.rows.value_or(1), kMostRows);
@@ -59,7 +59,7 @@ void check_arguments(const Arguments& arguments) {
   }
 }
 
-OpSizes sizes_of(const Arguments& arguments, bool host) {
+OpSizes sizes_of(const BenchOpsArguments& arguments, bool host) {
   OpSizes sizes{arguments.rows.value_or(host ? 1024 : 65'536), arguments.channels, arguments.heads,
                 arguments.length.value_or(1024), arguments.vocab};
   if (!arguments.length) sizes.length = std::min(sizes.length, sizes.rows);
@@ -70,7 +70,7 @@ OpSizes sizes_of(const Arguments& arguments, bool host) {
   return sizes;
 }
 
-OpCases selected_benchmarks(const Arguments& arguments, const OpSizes& sizes, DType dtype) {
+OpCases selected_benchmarks(const BenchOpsArguments& arguments, const OpSizes& sizes, DType dtype) {
   const std::vector<std::string> ops = select_ops(arguments.ops);
   OpCases selected = op_benchmarks(sizes, dtype);
   std::erase_if(selected, [&](const OpCase& each) {
@@ -96,12 +96,12 @@ void require_memory(const OpCases& calls, const Backend& backend) {
   }
 }
 
-constexpr const char* kLine = "{:<30} {:<40} {:>9} {:>8} {:>8} {:>6}\n";
+constexpr const char* kOpLine = "{:<30} {:<40} {:>9} {:>8} {:>8} {:>6}\n";
 
 void print_timing(const OpCase& each, const OpTiming& timing, double share) {
   const std::string flops =
       each.flops > 0 ? fmt::format("{:.2f}", timing.flops_per_second() / 1e12) : "";
-  print(fmt::format(fmt::runtime(kLine), each.op, each.shape, time_text(timing.seconds),
+  print(fmt::format(fmt::runtime(kOpLine), each.op, each.shape, time_text(timing.seconds),
                     fmt::format("{:.1f}", timing.bytes_per_second() / 1e9), flops,
                     fmt::format("{:.0f}%", 100 * share)));
 }
@@ -118,8 +118,8 @@ Json json_of(const OpCase& each, const OpTiming& timing, double share) {
   return json;
 }
 
-void run(const Arguments& arguments) {
-  check_arguments(arguments);
+void run(const BenchOpsArguments& arguments) {
+  check_bench_arguments(arguments);
   DeviceOptions options;
   options.attention = arguments.attention;
   const std::unique_ptr<Backend> backend = make_backend(arguments.device, options);
@@ -133,7 +133,7 @@ void run(const Arguments& arguments) {
   print(fmt::format("{}, {}: copy {:.1f} GB/s, linear {:.2f} TFLOP/s\n", backend->name(),
                     dtype_name(dtype), ceilings.bytes_per_second / 1e9,
                     ceilings.flops(dtype) / 1e12));
-  print(fmt::format(fmt::runtime(kLine), "op", "shape", "time", "GB/s", "TFLOP/s", "share"));
+  print(fmt::format(fmt::runtime(kOpLine), "op", "shape", "time", "GB/s", "TFLOP/s", "share"));
   Json results = Json::array();
   for (const OpCase& each : calls) {
     const OpTiming timing = time_op(each, *backend, 0.3);
@@ -157,7 +157,7 @@ void add_bench_ops_command(CLI::App& bench) {
   auto* command = bench.add_subcommand(
       "ops",
       "time every op at the sizes of a model, beside what a copy and a matrix product reach");
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<BenchOpsArguments>();
   command->add_option("OP", arguments->ops,
                       "only these, by name or by how it begins: attention [all]");
   add_device_option(*command, arguments->device);

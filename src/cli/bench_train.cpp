@@ -21,7 +21,7 @@
 namespace llm {
 namespace {
 
-struct Arguments {
+struct BenchTrainArguments {
   std::string model = "gpt2", device = "auto", dtype, attention = "auto";
   int64_t batch = 0, length = 0, total_batch_tokens = 0, steps = 20, warmup = 3, lora_rank = 0;
   std::string lora_targets = "all";
@@ -29,7 +29,7 @@ struct Arguments {
   bool recompute = false, retune = false, json = false;
 };
 
-TrainOptions options_of(const Arguments& arguments, const Backend& backend) {
+TrainOptions options_of(const BenchTrainArguments& arguments, const Backend& backend) {
   TrainOptions options;
   options.model = model_preset(arguments.model);
   options.dtype = !arguments.dtype.empty() ? arguments.dtype : backend.is_host() ? "f32" : "bf16";
@@ -163,7 +163,7 @@ class Bench {
   int64_t step_ = 0, planned_bytes_ = 0;
 };
 
-void bench_train(const Arguments& arguments) {
+void bench_train(const BenchTrainArguments& arguments) {
   if (arguments.steps < 1) fail_usage("--steps", fmt::format("{} steps", arguments.steps));
   DeviceOptions device;
   device.tf32 = arguments.dtype == "tf32";
@@ -213,7 +213,7 @@ void bench_train(const Arguments& arguments) {
 
 void add_bench_train_command(CLI::App& bench) {
   auto* command = bench.add_subcommand("train", "time of training steps, and what takes it");
-  auto a = std::make_shared<Arguments>();
+  auto a = std::make_shared<BenchTrainArguments>();
   command->add_option("--model", a->model, "a preset, for its shape [gpt2]");
   add_device_option(*command, a->device);
   command->add_option("--dtype", a->dtype, "f32, bf16 or, on a GPU, tf32 [bf16 on a GPU]");

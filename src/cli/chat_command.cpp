@@ -35,7 +35,7 @@ constexpr const char* kHelp =
     "begins\n"
     "with /. Ctrl-C stops an answer.";
 
-struct Arguments {
+struct ChatArguments {
   ModelArguments model;
   std::string format;
   ChatOptions options;
@@ -115,11 +115,10 @@ Json turn_json(const ChatTurn& turn) {
 }
 
 // Reads lines, answers messages, does what commands say.
-class Conversation {
+class Dialogue {
  public:
   // interactive: a person types, who is asked for input and may try again after a mistake.
-  Conversation(ChatSession& session, bool interactive)
-      : session_(session), interactive_(interactive) {}
+  Dialogue(ChatSession& session, bool interactive) : session_(session), interactive_(interactive) {}
 
   void run() {
     while (true) {
@@ -290,7 +289,7 @@ void print_figures(const std::vector<Json>& answers, const GenerateFigures& figu
   print_json(json);
 }
 
-void chat(Arguments arguments) {
+void chat(ChatArguments arguments) {
   ChatOptions& options = arguments.options;
   options.generate.seed = static_cast<uint64_t>(arguments.seed);
   options.generate.interrupted = InterruptCatcher::interrupted;
@@ -314,7 +313,7 @@ void chat(Arguments arguments) {
     log_info(fmt::format("template {}, context {} tokens; /help tells the commands",
                          chat_template_name(options.format), with_commas(opened.config.context)));
   }
-  Conversation conversation(session, interactive);
+  Dialogue conversation(session, interactive);
   try {
     conversation.run();
   } catch (const Error&) {  // what was answered before it is not lost
@@ -328,7 +327,7 @@ void chat(Arguments arguments) {
 
 void add_chat_command(CLI::App& app) {
   auto* command = app.add_subcommand("chat", "talk with a model");
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<ChatArguments>();
   ChatOptions& options = arguments->options;
   options.generate.max_tokens = 256;
   command->add_option("--system", options.system, "what the model is told before everything else")

@@ -28,7 +28,7 @@ struct TimedOp {
   double share;
 };
 
-constexpr const char* kLine = "{:<30} {:<5} {:>5} {:>8} {:>8} {:>9} {:>8}  {:<6}  {}\n";
+constexpr const char* kCheckLine = "{:<30} {:<5} {:>5} {:>8} {:>8} {:>9} {:>8}  {:<6}  {}\n";
 
 std::string outcome_text(const OpOutcome& outcome) {
   return outcome.passed() ? "ok" : "FAILED: " + outcome.problem;
@@ -82,14 +82,14 @@ class Timer {
 };
 
 void print_head() {
-  print(fmt::format(fmt::runtime(kLine), "op", "dtype", "cases", "error", "bound", "time",
+  print(fmt::format(fmt::runtime(kCheckLine), "op", "dtype", "cases", "error", "bound", "time",
                     "roofline", "", "worst shape"));
 }
 
 void print_summary(const OpSummary& summary, const std::optional<TimedOp>& timed) {
   const OpOutcome& outcome = summary.outcome;
   std::string text =
-      fmt::format(fmt::runtime(kLine), summary.op, dtype_name(summary.dtype), summary.cases,
+      fmt::format(fmt::runtime(kCheckLine), summary.op, dtype_name(summary.dtype), summary.cases,
                   error_text(outcome.errors.mean_square), bound_text(outcome.bounds),
                   timed ? time_text(timed->timing.seconds) : "",
                   timed ? fmt::format("{:.0f}%", 100 * timed->share) : "",

@@ -27,9 +27,9 @@ namespace llm {
 namespace {
 
 // Of tokens that are computed together unless --batch says otherwise.
-constexpr int64_t kHostTokens = 4096, kDeviceTokens = 65536, kMostBatch = 4096;
+constexpr int64_t kHostTokensAtOnce = 4096, kDeviceTokensAtOnce = 65536, kMostTexts = 4096;
 
-struct Arguments {
+struct ClassifyArguments {
   ModelArguments model;
   std::optional<std::string> text;
   std::string file, text_column, label_column, quoting;
@@ -37,7 +37,7 @@ struct Arguments {
   bool header = false, no_header = false, skip_bad_rows = false, quiet = false, json = false;
 };
 
-void check_arguments(const Arguments& arguments) {
+void check_classify_arguments(const ClassifyArguments& arguments) {
   if (!arguments.file.empty()) {
     if (arguments.text) fail_usage("TEXT", "is given, and --file, too; which one is meant?");
     return;
@@ -75,7 +75,7 @@ struct Asked {
 };
 
 // Of a model that looks at the end of the row, the length of rows; else of the longest text.
-int64_t longest_of(const OpenedModel& opened, const Arguments& arguments) {
+int64_t longest_of(const OpenedModel& opened, const ClassifyArguments& arguments) {
   const ModelConfig& config = opened.config;
   const bool fixed = config.pooling == Pooling::last;
   if (fixed && config.pad_length == 0 && !arguments.max_length) {
@@ -126,7 +126,7 @@ std::string result_text(const LabelProbabilities& probabilities, const LabelSet&
 }
 
 // One text, and its result on one line.
-void classify_text(const Arguments& arguments, const Asked& asked, Classifier& classifier,
+void classify_text(const ClassifyArguments& arguments, const Asked& asked, Classifier& classifier,
                    const std::string& text, const std::string& where) {
   const LabeledText one{"", text, 1};
   BadRows bad(/*skip=*/true);  // its line number would be no help
@@ -150,7 +150,8 @@ void classify_text(const Arguments& arguments, const Asked& asked, Classifier& c
 }
 
 // Each line as it comes, until the end of standard input.
-void classify_lines(const Arguments& arguments, const Asked& asked, Classifier& classifier) {
+void classify_lines(const ClassifyArguments& arguments, const Asked& asked,
+                    Classifier& classifier) {
   const bool interactive = isatty(STDIN_FILENO) == 1;
   if (interactive) log_info("a text on each line; Ctrl-D ends");
   LineReader reader;
@@ -169,7 +170,7 @@ void classify_lines(const Arguments& arguments, const Asked& asked, Classifier& 
   }
 }
 
-ClassifiableTexts read_file(const Arguments& arguments, const LabelSet& labels) {
+ClassifiableTexts read_file(const ClassifyArguments& arguments, const LabelSet& labels) {
   ClassifiableTextOptions options;
   if (!arguments.quoting.empty()) options.quoting = quoting_named(arguments.quoting);
   options.header = arguments.header      ? Header::yes
@@ -205,15 +206,14 @@ std::vector<LabelProbabilities> classify_all(Classifier& classifier,
   const auto start = std::chrono::steady_clock::now();
   const auto all = std::ssize(examples);
   return classifier.classify(examples, [&](int64_t done) {
-    const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
-    const double rate = static_cast<double>(done) / std::max(passed.count(), 1e-9);
+    const double rate = static_cast<double>(done) / std::max(seconds_since(start), 1e-9);
     progress.show(fmt::format("{}/{} texts | {:.1f}/s | {} left", with_commas(done),
                               with_commas(all), rate,
                               format_duration(static_cast<double>(all - done) / rate)));
   });
 }
 
-void print_rows(const Arguments& arguments, const LabelSet& labels,
+void print_rows(const ClassifyArguments& arguments, const LabelSet& labels,
                 std::span<const TokenizedExample> examples,
                 std::span<const LabelProbabilities> results) {
   for (size_t i = 0; i < examples.size(); ++i) {
@@ -231,7 +231,7 @@ void print_rows(const Arguments& arguments, const LabelSet& labels,
 
 // What is said of all texts together: how many got which label and, where the right ones are known,
 // how many of them are right.
-void print_summary(const Arguments& arguments, const LabelSet& labels, bool labeled,
+void print_summary(const ClassifyArguments& arguments, const LabelSet& labels, bool labeled,
                    std::span<const TokenizedExample> examples,
                    std::span<const LabelProbabilities> results) {
   ConfusionMatrix confusion(labels.size());
@@ -262,7 +262,8 @@ void print_summary(const Arguments& arguments, const LabelSet& labels, bool labe
   }
 }
 
-void classify_file(const Arguments& arguments, const Asked& asked, const ClassifiableTexts& texts) {
+void classify_file(const ClassifyArguments& arguments, const Asked& asked,
+                   const ClassifiableTexts& texts) {
   const std::string name = input_name(arguments.file);
   BadRows bad(arguments.skip_bad_rows);
   const TokenizedExamples made = asked.tokenize(texts.read.texts, name, bad);
@@ -270,18 +271,18 @@ void classify_file(const Arguments& arguments, const Asked& asked, const Classif
   const bool fixed = asked.opened.config.pooling == Pooling::last;  // the length of rows
   const int64_t longest =
       fixed ? asked.max_length : std::min(made.figures.longest, asked.max_length);
-  const int64_t at_once = asked.opened.backend->is_host() ? kHostTokens : kDeviceTokens;
+  const int64_t at_once = asked.opened.backend->is_host() ? kHostTokensAtOnce : kDeviceTokensAtOnce;
   const int64_t batch = std::min<int64_t>(
       std::ssize(made.examples),
-      arguments.batch.value_or(std::clamp<int64_t>(at_once / longest, 1, kMostBatch)));
+      arguments.batch.value_or(std::clamp<int64_t>(at_once / longest, 1, kMostTexts)));
   Classifier classifier(asked.model, batch, longest, asked.pad_id());
   const std::vector<LabelProbabilities> results = classify_all(classifier, made.examples);
   if (!arguments.quiet) print_rows(arguments, asked.labels, made.examples, results);
   print_summary(arguments, asked.labels, texts.labeled, made.examples, results);
 }
 
-void classify(const Arguments& arguments) {
-  check_arguments(arguments);
+void classify(const ClassifyArguments& arguments) {
+  check_classify_arguments(arguments);
   const OpenedModel opened = open_model(arguments.model, ModelKind::classifier);
   const int64_t max_length = longest_of(opened, arguments);
   const LabelSet labels(opened.config.labels, opened.location.named().string());
@@ -295,7 +296,7 @@ void classify(const Arguments& arguments) {
                  : classify_lines(arguments, asked, classifier);
 }
 
-void add_file_options(CLI::App& command, Arguments& arguments) {
+void add_file_options(CLI::App& command, ClassifyArguments& arguments) {
   const char* group = "Many texts";
   command
       .add_option("--file", arguments.file,
@@ -336,7 +337,7 @@ void add_file_options(CLI::App& command, Arguments& arguments) {
   command
       .add_option("--batch", arguments.batch,
                   "texts computed together (default: by their length, more on a GPU)")
-      ->check(CLI::Range(int64_t{1}, kMostBatch))
+      ->check(CLI::Range(int64_t{1}, kMostTexts))
       ->type_name("N")
       ->group(group);
 }
@@ -345,7 +346,7 @@ void add_file_options(CLI::App& command, Arguments& arguments) {
 
 void add_classify_command(CLI::App& app) {
   auto* command = app.add_subcommand("classify", "label texts with a classifier");
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<ClassifyArguments>();
   add_model_options(*command, arguments->model);
   command->add_option("TEXT", arguments->text,
                       "text to label; without it and --file, each line of stdin");

@@ -24,14 +24,14 @@
 namespace llm {
 namespace {
 
-struct Arguments {
+struct ConvertArguments {
   std::string from, base, to, dtype = "keep", format = "hugging-face", config, tokenizer,
                               tokenizer_dir;
   std::optional<int64_t> heads;
   bool untied = false, merge = false, force = false, json = false;
 };
 
-void require_empty(const Arguments& arguments) {
+void require_empty(const ConvertArguments& arguments) {
   const fs::path to = arguments.to;
   if (fs::exists(to) && !fs::is_directory(to)) {
     fail_usage("--out", fmt::format("{} is a file, a folder is to be written", arguments.to));
@@ -46,7 +46,7 @@ void require_empty(const Arguments& arguments) {
 }
 
 // By --tokenizer, or that of the folder where the model lies.
-std::unique_ptr<Tokenizer> tokenizer_for(const Arguments& arguments,
+std::unique_ptr<Tokenizer> tokenizer_for(const ConvertArguments& arguments,
                                          const ModelLocation& location) {
   if (arguments.tokenizer == "none") return nullptr;
   if (!arguments.tokenizer.empty()) {
@@ -63,7 +63,7 @@ std::unique_ptr<Tokenizer> tokenizer_for(const Arguments& arguments,
   return tokenizer;
 }
 
-void report(const Arguments& arguments, const ConversionResult& result, double seconds) {
+void report(const ConvertArguments& arguments, const ConversionResult& result, double seconds) {
   const int64_t parameters = result.parameters;
   if (result.not_finite > 0) {
     log_warning(
@@ -90,7 +90,7 @@ void report(const Arguments& arguments, const ConversionResult& result, double s
 // The target but for what depends on the model; `location`: where its tokenizer lies. Runs
 // convert(target) and reports what it returns.
 template <typename Convert>
-void run_conversion(const Arguments& arguments, const ModelLocation& location,
+void run_conversion(const ConvertArguments& arguments, const ModelLocation& location,
                     const Tokenizer* tokenizer, const Convert& convert) {
   ConversionTarget target;
   target.format = parse_model_format(arguments.format);
@@ -105,12 +105,12 @@ void run_conversion(const Arguments& arguments, const ModelLocation& location,
   };
   const auto start = std::chrono::steady_clock::now();
   const ConversionResult result = convert(target);
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  const double seconds = seconds_since(start);
   progress.finish();
-  report(arguments, result, seconds.count());
+  report(arguments, result, seconds);
 }
 
-void convert(const Arguments& arguments, const ModelSource& source, ModelConfig config) {
+void convert(const ConvertArguments& arguments, const ModelSource& source, ModelConfig config) {
   const ModelLocation location{source.folder, {}};
   const auto tokenizer = tokenizer_for(arguments, location);
   const bool told = source.config && source.naming != Naming::llm_c;  // by a config.json
@@ -126,7 +126,7 @@ void convert(const Arguments& arguments, const ModelSource& source, ModelConfig 
 
 // What the folder of adapters says that they are for: the name of a downloaded model as it is, and
 // a folder by its whole path, which PEFT understands wherever it runs.
-std::string base_for(const Arguments& arguments, const ModelLocation& location) {
+std::string base_for(const ConvertArguments& arguments, const ModelLocation& location) {
   const std::string base =
       arguments.base.empty() ? read_adapter_config(location.adapters).base : arguments.base;
   const auto downloaded = downloaded_model_folder(base);
@@ -136,7 +136,7 @@ std::string base_for(const Arguments& arguments, const ModelLocation& location) 
 }
 
 // Reading them compares all shapes with those of the base.
-void convert_from_adapters(const Arguments& arguments, const ModelLocation& location) {
+void convert_from_adapters(const ConvertArguments& arguments, const ModelLocation& location) {
   verify_model_files(location.folder);
   verify_model_files(location.adapters);
   const auto backend = make_backend("cpu");
@@ -151,7 +151,7 @@ void convert_from_adapters(const Arguments& arguments, const ModelLocation& loca
 }
 
 // Options of adapters, for something that is none.
-void refuse_adapter_options(const Arguments& arguments) {
+void refuse_adapter_options(const ConvertArguments& arguments) {
   for (const auto& [given, option] :
        {std::pair{!arguments.base.empty(), "--base"}, std::pair{arguments.merge, "--merge"}}) {
     if (!given) continue;
@@ -160,7 +160,7 @@ void refuse_adapter_options(const Arguments& arguments) {
   }
 }
 
-void import_model(const Arguments& arguments) {
+void import_model(const ConvertArguments& arguments) {
   require_empty(arguments);
   if (fs::is_directory(arguments.from) && is_adapter_folder(arguments.from)) {
     if (arguments.heads || !arguments.config.empty() || arguments.untied) {
@@ -189,7 +189,7 @@ void require_last_token(const ModelConfig& config, const std::string& where) {
              "fine-tune with --pool last-token");
 }
 
-void export_model(const Arguments& arguments) {
+void export_model(const ConvertArguments& arguments) {
   const ModelFormat format = parse_model_format(arguments.format);
   require_empty(arguments);
   const ModelLocation location = locate_model(arguments.from, arguments.base);
@@ -202,7 +202,7 @@ void export_model(const Arguments& arguments) {
   convert(arguments, source, *source.config);
 }
 
-void add_common_options(CLI::App& command, Arguments& arguments) {
+void add_common_options(CLI::App& command, ConvertArguments& arguments) {
   command.add_option("-o,--out", arguments.to, "folder to write, a new or an empty one")
       ->required()
       ->type_name("DIR");
@@ -228,7 +228,7 @@ void add_common_options(CLI::App& command, Arguments& arguments) {
 
 void add_import_command(CLI::App& app) {
   auto* command = app.add_subcommand("import", "make a model folder of what others trained");
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<ConvertArguments>();
   command
       ->add_option("DIR|FILE", arguments->from,
                    "Hugging Face folder of a GPT-2, .safetensors, a state dict of PyTorch (.pth), "
@@ -257,7 +257,7 @@ void add_import_command(CLI::App& app) {
 
 void add_export_command(CLI::App& app) {
   auto* command = app.add_subcommand("export", "write a model in a form that others read");
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<ConvertArguments>();
   command->add_option("MODEL", arguments->from, kModelHelp)->required();
   command
       ->add_option(

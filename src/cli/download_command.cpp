@@ -18,7 +18,7 @@
 namespace llm {
 namespace {
 
-struct Arguments {
+struct DownloadArguments {
   DownloadOptions options;
   std::string output, endpoint;
   bool json = false;
@@ -36,7 +36,7 @@ std::string without_spaces_around(const std::string& text) {
   return text.substr(begin, text.find_last_not_of(kSpaces) - begin + 1);
 }
 
-fs::path output_folder(const Arguments& arguments) {
+fs::path output_folder(const DownloadArguments& arguments) {
   if (!arguments.output.empty()) return arguments.output;
   if (arguments.options.hub.revision != "main") {
     fail_usage("--revision", "the download folder keeps main only", "give another folder with -o");
@@ -58,7 +58,7 @@ void check_numbers(const HubOptions& hub) {
   check("--retry-delay", hub.retry_delay, 0, 3'600);
 }
 
-void print_result(const Arguments& arguments, const fs::path& folder,
+void print_result(const DownloadArguments& arguments, const fs::path& folder,
                   const DownloadSummary& summary) {
   const std::string& model = arguments.options.model;
   const std::string name = arguments.output.empty() ? short_model_name(model) : folder.string();
@@ -89,7 +89,7 @@ void print_result(const Arguments& arguments, const fs::path& folder,
                   {"seconds", summary.seconds}});
 }
 
-void download(Arguments arguments) {
+void download(DownloadArguments arguments) {
   DownloadOptions& options = arguments.options;
   if (!is_model_name(options.model)) {
     fail_usage(options.model, "is no name of a model",
@@ -114,7 +114,7 @@ void download(Arguments arguments) {
 
 void add_download_command(CLI::App& app) {
   auto* command = app.add_subcommand("download", "bring a model from the Hugging Face hub");
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<DownloadArguments>();
   DownloadOptions& options = arguments->options;
   command
       ->add_option("MODEL", options.model,

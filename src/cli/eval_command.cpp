@@ -25,7 +25,7 @@ namespace {
 // Of tokens that are computed together unless --batch says otherwise.
 constexpr int64_t kHostTokens = 8192, kDeviceTokens = 65536, kMostBatch = 4096;
 
-struct Arguments {
+struct EvalArguments {
   ModelArguments model;
   std::string data, text_key = "text", tasks, shots_file;
   std::optional<std::string> split;
@@ -34,11 +34,7 @@ struct Arguments {
   bool json = false;
 };
 
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-void check_arguments(const Arguments& arguments) {
+void check_eval_arguments(const EvalArguments& arguments) {
   if (arguments.data.empty() && arguments.tasks.empty()) {
     fail_usage("", "there is nothing to evaluate on: give --data or --tasks");
   }
@@ -57,7 +53,7 @@ void check_arguments(const Arguments& arguments) {
   }
 }
 
-WindowOptions window_options(const Arguments& arguments, const ModelConfig& config) {
+WindowOptions window_options(const EvalArguments& arguments, const ModelConfig& config) {
   WindowOptions windows;
   windows.context = arguments.context.value_or(config.context);
   if (windows.context > config.context) {
@@ -94,7 +90,7 @@ class Meter {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-void evaluate_text(const Arguments& arguments, const OpenedModel& opened, TokenScorer& scorer,
+void evaluate_text(const EvalArguments& arguments, const OpenedModel& opened, TokenScorer& scorer,
                    const WindowOptions& windows, const EvalData& data, Json& json) {
   Meter meter(data.text.size - 1, "tokens");
   const TextScore score =
@@ -117,7 +113,7 @@ void evaluate_text(const Arguments& arguments, const OpenedModel& opened, TokenS
                     score.bits_per_byte()));
 }
 
-void evaluate_tasks(const Arguments& arguments, const OpenedModel& opened, TokenScorer& scorer,
+void evaluate_tasks(const EvalArguments& arguments, const OpenedModel& opened, TokenScorer& scorer,
                     const std::vector<ChoiceItem>& items, const std::vector<ChoiceItem>& pool,
                     Json& json) {
   const ShotPrompts prompts(pool, {arguments.shots, static_cast<uint64_t>(arguments.seed)});
@@ -142,8 +138,8 @@ void evaluate_tasks(const Arguments& arguments, const OpenedModel& opened, Token
                     score.accuracy(), score.accuracy_normalized()));
 }
 
-void evaluate(const Arguments& arguments) {
-  check_arguments(arguments);
+void evaluate(const EvalArguments& arguments) {
+  check_eval_arguments(arguments);
   const bool with_data = !arguments.data.empty(), with_tasks = !arguments.tasks.empty();
   std::vector<ChoiceItem> items, pool;
   if (with_tasks) items = read_choice_items(arguments.tasks);
@@ -170,7 +166,7 @@ void evaluate(const Arguments& arguments) {
   if (arguments.json) print_json(json);
 }
 
-void add_text_options(CLI::App& command, Arguments& arguments) {
+void add_text_options(CLI::App& command, EvalArguments& arguments) {
   const char* group = "Prediction of text";
   command
       .add_option("--data", arguments.data,
@@ -194,7 +190,7 @@ void add_text_options(CLI::App& command, Arguments& arguments) {
       ->group(group);
 }
 
-void add_task_options(CLI::App& command, Arguments& arguments) {
+void add_task_options(CLI::App& command, EvalArguments& arguments) {
   const char* group = "Multiple choice";
   command
       .add_option(
@@ -222,7 +218,7 @@ void add_task_options(CLI::App& command, Arguments& arguments) {
 
 void add_eval_command(CLI::App& app) {
   auto* command = app.add_subcommand("eval", "measure how well a model predicts");
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<EvalArguments>();
   add_text_options(*command, *arguments);
   add_task_options(*command, *arguments);
   command

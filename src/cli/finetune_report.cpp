@@ -108,8 +108,6 @@ std::vector<std::string> description(const FinetuneSetup& setup, const Backend& 
   return lines;
 }
 
-Json finite_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
-
 const PartFigures* find_part(const FinetuneOutcome& outcome, const std::string& name) {
   for (const PartFigures& part : outcome.parts) {
     if (part.name == name) return &part;

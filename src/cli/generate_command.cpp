@@ -23,7 +23,7 @@ namespace {
 
 constexpr size_t kMaxPromptBytes = 64 << 20;
 
-struct Arguments {
+struct GenerateArguments {
   ModelArguments model;
   std::string prompt, prompt_file, overflow = "stop", format, input;
   GenerateOptions options;
@@ -73,7 +73,7 @@ Prompt instruction_prompt(const std::string& instruction, const std::string& inp
 
 // format: of an instruction; nothing where the text is to be continued. Errors name what the prompt
 // came from: a wrong -p is a wrong command line, a wrong file a wrong input.
-Prompt read_prompt(const Arguments& arguments, const Tokenizer& tokenizer,
+Prompt read_prompt(const GenerateArguments& arguments, const Tokenizer& tokenizer,
                    const ModelConfig& config, std::optional<ChatTemplate> format) {
   const bool from_file = !arguments.prompt_file.empty();
   const std::string where = !from_file                     ? "--prompt"
@@ -217,7 +217,7 @@ void report(const std::vector<Generation>& results, const GenerateFigures& figur
                        counted(figures.decode_tokens, "token"), figures.decode_rate()));
 }
 
-void check_arguments(const Arguments& arguments) {
+void check_generate_arguments(const GenerateArguments& arguments) {
   if (arguments.overflow != "stop" && arguments.overflow != "slide") {
     fail_usage("--context-overflow",
                fmt::format("\"{}\" is neither stop nor slide", arguments.overflow));
@@ -236,7 +236,7 @@ void check_arguments(const Arguments& arguments) {
 }
 
 // The template that -p is an instruction in, or nothing: the text is continued as it is.
-std::optional<ChatTemplate> template_for(const Arguments& arguments,
+std::optional<ChatTemplate> template_for(const GenerateArguments& arguments,
                                          std::optional<ChatTemplate> recorded,
                                          const std::string& where) {
   if (!arguments.format.empty()) return chat_template_named(arguments.format);
@@ -258,8 +258,8 @@ void add_stops(GenerateOptions& options, std::optional<ChatTemplate> format,
   if (format) options.stop.insert(options.stop.end(), stops.texts.begin(), stops.texts.end());
 }
 
-void generate(Arguments arguments) {
-  check_arguments(arguments);
+void generate(GenerateArguments arguments) {
+  check_generate_arguments(arguments);
   GenerateOptions& options = arguments.options;
   options.overflow = arguments.overflow == "slide" ? ContextOverflow::slide : ContextOverflow::stop;
   options.seed = static_cast<uint64_t>(arguments.seed);
@@ -292,7 +292,7 @@ void generate(Arguments arguments) {
   if (arguments.json) print_json(result_json(prompt, results, tokenizer, engine.figures()));
 }
 
-void add_instruction_options(CLI::App& command, Arguments& arguments) {
+void add_instruction_options(CLI::App& command, GenerateArguments& arguments) {
   const char* group = "Instructions";
   command
       .add_flag("--instruct", arguments.instruct,
@@ -310,7 +310,7 @@ void add_instruction_options(CLI::App& command, Arguments& arguments) {
       ->group(group);
 }
 
-void add_ending_options(CLI::App& command, Arguments& arguments) {
+void add_ending_options(CLI::App& command, GenerateArguments& arguments) {
   GenerateOptions& options = arguments.options;
   const char* group = "Where it ends";
   command.add_option("-n,--tokens", options.max_tokens, "tokens to generate at most")
@@ -338,7 +338,7 @@ void add_ending_options(CLI::App& command, Arguments& arguments) {
 
 void add_generate_command(CLI::App& app) {
   auto* command = app.add_subcommand("generate", "continue a text with a model");
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<GenerateArguments>();
   auto* text = command->add_option("-p,--prompt", arguments->prompt,
                                    "text to continue; empty: the start of a text");
   command->add_option("--prompt-file", arguments->prompt_file, "the same from a file; - is stdin")

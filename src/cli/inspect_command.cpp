@@ -102,7 +102,7 @@ void print_text(const Inspected& inspected) {
   fmt::print("\n");
 }
 
-void print_json(const Inspected& inspected) {
+void print_inspected_json(const Inspected& inspected) {
   const ModelSource& source = inspected.source;
   const Totals totals = totals_of(source.tensors);
   Json json;
@@ -142,7 +142,7 @@ void add_inspect_command(CLI::App& app) {
   command->footer("Example: llm inspect runs/shakespeare");
   command->callback([model, json] {
     const Inspected inspected = open(*model);
-    *json ? print_json(inspected) : print_text(inspected);
+    *json ? print_inspected_json(inspected) : print_text(inspected);
   });
 }
 

@@ -144,7 +144,7 @@ OpCase attention_backward_case(DType dtype, const AttentionShape& s) {
   return each;
 }
 
-std::vector<AttentionShape> shapes() {
+std::vector<AttentionShape> attention_shapes() {
   std::vector<AttentionShape> shapes;
   // Odd head sizes and lengths, which no fast kernel takes.
   const int64_t lengths[][2] = {{1, 1}, {7, 7}, {24, 24}, {3, 8}, {50, 61}, {31, 15}, {70, 70}};
@@ -194,7 +194,7 @@ std::vector<AttentionShape> shapes() {
 OpCases attention_cases() {
   OpCases cases;
   for (const DType dtype : {DType::f32, DType::bf16}) {
-    for (const AttentionShape& shape : shapes()) {
+    for (const AttentionShape& shape : attention_shapes()) {
       cases.push_back(attention_forward_case(dtype, shape, true));
       if (!shape.large()) cases.push_back(attention_forward_case(dtype, shape, false));
       cases.push_back(attention_backward_case(dtype, shape));

@@ -90,7 +90,7 @@ OpCase cache_append_case(DType dtype, DType cache_dtype, const DecodeShape& s) {
   return each;
 }
 
-std::vector<DecodeShape> shapes() {
+std::vector<DecodeShape> decode_shapes() {
   return {{1, 1, 1, 1, 1, {1}},
           {1, 3, 3, 7, 4, {5, 8}},
           {1, 4, 2, 16, 16, {15, 16, 17}},
@@ -109,7 +109,7 @@ std::vector<DecodeShape> shapes() {
 OpCases decode_cases() {
   OpCases cases;
   for (const DType dtype : {DType::f32, DType::bf16}) {
-    for (const DecodeShape& shape : shapes()) {
+    for (const DecodeShape& shape : decode_shapes()) {
       cases.push_back(attention_decode_case(dtype, dtype, shape));
       cases.push_back(cache_append_case(dtype, dtype, shape));
       if (dtype == DType::bf16) continue;

@@ -65,16 +65,16 @@ OpCase linear_gelu_forward_case(DType dtype, const LinearShape& s, bool bias, bo
 }
 
 // What a backward pass is asked for.
-struct Gradients {
+struct LinearGradients {
   const char* text;
   bool dx = true, dweight = true, dbias = true, accumulate = false;
 };
-constexpr Gradients kAll{""}, kAccumulated{", accumulate", true, true, true, true},
-    kWithoutBias{", no dbias", true, true, false},
-    kOnlyInput{", dx only", true, false, false, true},
-    kOnlyParameters{", dweight and dbias only", false};
+constexpr LinearGradients kAllOfLinear{""},
+    kAccumulatedLinear{", accumulate", true, true, true, true},
+    kWithoutBias{", no dbias", true, true, false}, kOnlyDx{", dx only", true, false, false, true},
+    kOnlyDweight{", dweight and dbias only", false};
 
-OpCase linear_backward_case(DType dtype, const LinearShape& s, const Gradients& wanted) {
+OpCase linear_backward_case(DType dtype, const LinearShape& s, const LinearGradients& wanted) {
   OpCase each{"linear_backward", dtype, linear_text(s, wanted.text), {}, tolerance_of(dtype)};
   each.flops = s.products() * (wanted.dx + wanted.dweight);
   if (wanted.accumulate) each.tolerance.bf16 = bf16_elsewhere_bounds(s.rows * s.in);
@@ -143,9 +143,9 @@ OpCase bias_backward_case(DType dtype, int64_t rows, int64_t C) {
 }
 
 // Vectors, the depth of a tensor core's product, and the tiles of 64 and 128.
-constexpr LinearShape kShapes[] = {{1, 1, 1},     {1, 7, 3},      {3, 8, 8},      {5, 13, 17},
-                                   {17, 33, 31},  {64, 64, 64},   {63, 65, 127},  {129, 128, 63},
-                                   {2, 256, 129}, {127, 40, 136}, {128, 72, 257}, {200, 16, 8}};
+constexpr LinearShape kLinearShapes[] = {
+    {1, 1, 1},     {1, 7, 3},      {3, 8, 8},     {5, 13, 17},    {17, 33, 31},   {64, 64, 64},
+    {63, 65, 127}, {129, 128, 63}, {2, 256, 129}, {127, 40, 136}, {128, 72, 257}, {200, 16, 8}};
 // GPT-2's layers.
 constexpr LinearShape kLargeShapes[] = {{64, 768, 2304}, {65, 3072, 768}, {33, 1600, 4800}};
 constexpr LinearShape kVocabulary{4, 768, 50304};
@@ -161,7 +161,8 @@ void add_cases(OpCases& cases, DType dtype, const LinearShape& shape, bool large
     cases.push_back(linear_backward_gelu_case(dtype, shape, bias));
   }
   if (!large) cases.push_back(linear_backward_gelu_case(dtype, shape, false, /*frozen=*/true));
-  for (const Gradients& wanted : {kAll, kAccumulated, kWithoutBias, kOnlyInput, kOnlyParameters}) {
+  for (const LinearGradients& wanted :
+       {kAllOfLinear, kAccumulatedLinear, kWithoutBias, kOnlyDx, kOnlyDweight}) {
     // Of large shapes what a training step asks for.
     if (large && (!wanted.dweight || !wanted.dx)) continue;
     cases.push_back(linear_backward_case(dtype, shape, wanted));
@@ -174,7 +175,7 @@ void add_cases(OpCases& cases, DType dtype, const LinearShape& shape, bool large
 OpCases linear_cases() {
   OpCases cases;
   for (const DType dtype : {DType::f32, DType::bf16}) {
-    for (const LinearShape& shape : kShapes) add_cases(cases, dtype, shape, false);
+    for (const LinearShape& shape : kLinearShapes) add_cases(cases, dtype, shape, false);
     for (const LinearShape& shape : kLargeShapes) add_cases(cases, dtype, shape, true);
     cases.push_back(linear_forward_case(dtype, kVocabulary, false));
     cases.back().large = true;
@@ -192,7 +193,7 @@ OpCases linear_benchmarks(const OpSizes& sizes, DType dtype) {
                                    LinearShape{rows, 4 * C, C}, LinearShape{fewer, C, vocab}}) {
     const bool bias = shape.out != vocab;
     cases.push_back(linear_forward_case(dtype, shape, bias));
-    cases.push_back(linear_backward_case(dtype, shape, bias ? kAll : kWithoutBias));
+    cases.push_back(linear_backward_case(dtype, shape, bias ? kAllOfLinear : kWithoutBias));
   }
   cases.push_back(linear_gelu_forward_case(dtype, {rows, C, 4 * C}, true, true));
   cases.push_back(linear_backward_gelu_case(dtype, {rows, 4 * C, C}, true));

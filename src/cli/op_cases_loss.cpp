@@ -109,17 +109,17 @@ OpCase accumulate_sum_case(int64_t count, bool factor) {
   return each;
 }
 
-constexpr LossShape kShapes[] = {{1, 1, 1},           {1, 2, 16},        {3, 7, 7},
-                                 {5, 31, 32},         {4, 33, 48},       {5, 33, 48, 30},
-                                 {17, 128, 128},      {6, 257, 272},     {3, 1025, 1040},
-                                 {9, 5003, 5120, 30}, {3, 50257, 50304}, {5, 50257, 50272, 30}};
+constexpr LossShape kLossShapes[] = {{1, 1, 1},           {1, 2, 16},        {3, 7, 7},
+                                     {5, 31, 32},         {4, 33, 48},       {5, 33, 48, 30},
+                                     {17, 128, 128},      {6, 257, 272},     {3, 1025, 1040},
+                                     {9, 5003, 5120, 30}, {3, 50257, 50304}, {5, 50257, 50272, 30}};
 
 }  // namespace
 
 OpCases loss_cases() {
   OpCases cases;
   for (const DType dtype : {DType::f32, DType::bf16}) {
-    for (const LossShape& shape : kShapes) {
+    for (const LossShape& shape : kLossShapes) {
       cases.push_back(cross_entropy_forward_case(dtype, shape));
       cases.push_back(cross_entropy_backward_case(dtype, shape, false));
       cases.push_back(cross_entropy_backward_case(dtype, shape, true));

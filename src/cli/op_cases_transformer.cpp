@@ -132,7 +132,7 @@ OpCase transformer_case(DType dtype, const TransformerShape& s) {
   return each;
 }
 
-std::vector<TransformerShape> shapes() {
+std::vector<TransformerShape> transformer_shapes() {
   return {{1, 1, 64, 64, 128, 16, {1}},
           {1, 1, 64, 256, 128, 16, {2, 17}, false},
           {2, 2, 64, 256, 256, 16, {5, 1, 40}},
@@ -150,7 +150,8 @@ std::vector<TransformerShape> shapes() {
 OpCases transformer_cases() {
   OpCases cases;
   for (const DType dtype : {DType::f32, DType::bf16}) {
-    for (const TransformerShape& shape : shapes()) cases.push_back(transformer_case(dtype, shape));
+    for (const TransformerShape& shape : transformer_shapes())
+      cases.push_back(transformer_case(dtype, shape));
   }
   return cases;
 }

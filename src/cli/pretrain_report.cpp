@@ -42,7 +42,7 @@ double measured_flops(Backend& backend, const ModelConfig& config, DType dtype) 
     backend.linear_forward(y, x, weight, {});
     backend.synchronize();
     flops += 2.0 * static_cast<double>(rows * width * width);
-    seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    seconds = seconds_since(start);
   }
   return flops / seconds;
 }
@@ -72,8 +72,6 @@ std::string model_text(const ModelConfig& config) {
                      with_commas(parameter_count(config)), config.layers, config.heads,
                      config.channels, with_commas(config.context), with_commas(config.vocab_size));
 }
-
-Json finite_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
 int64_t peak_bytes(const Backend& backend) {
   return backend.is_host() ? peak_resident_bytes() : backend.peak_memory();

@@ -28,9 +28,7 @@ namespace {
 
 class Stopwatch {
  public:
-  double seconds() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  }
+  double seconds() const { return seconds_since(start_); }
 
  private:
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
@@ -67,7 +65,7 @@ struct TokenizerChoice {
 
 int checked_threads(int threads) { return threads > 0 ? threads : thread_count(); }
 
-struct TrainOptions {
+struct TrainTokenizerOptions {
   std::vector<std::string> files, special;
   std::string directory, text_key = "text", pattern = "gpt2";
   int64_t vocab_size = 0, min_frequency = 1;
@@ -97,7 +95,7 @@ void count_words(WordCounter& counter, const CorpusFile& file, const std::string
   }
 }
 
-void train(const TrainOptions& options) {
+void train(const TrainTokenizerOptions& options) {
   BpeTrainingOptions training;
   training.vocab_size = options.vocab_size;
   training.min_frequency = options.min_frequency;
@@ -223,7 +221,7 @@ void decode(const DecodeOptions& options) {
 }
 
 void add_train(CLI::App& app) {
-  auto options = std::make_shared<TrainOptions>();
+  auto options = std::make_shared<TrainTokenizerOptions>();
   CLI::App* command = app.add_subcommand("train", "learn a byte-level BPE vocabulary from text");
   command
       ->add_option("FILE", options->files,

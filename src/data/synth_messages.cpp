@@ -26,7 +26,7 @@ constexpr Text kSites[] = {"win-now",      "prize-club", "fast-cash",  "my-parce
 // Pages that friends send each other.
 constexpr Text kPages[] = {"green-lane", "old-mill",   "river-side", "blue-door",
                            "north-hill", "our-street", "red-kite",   "high-school"};
-constexpr Text kEndings[] = {"com", "net", "info", "biz", "co"};
+constexpr Text kDomainEndings[] = {"com", "net", "info", "biz", "co"};
 
 std::string digits(Writer& words, int count) {
   std::string text;
@@ -37,7 +37,7 @@ std::string digits(Writer& words, int count) {
 // One draw per statement: the order in which a compiler evaluates arguments is its own choice.
 std::string web_address(Writer& words, Text site) {
   const std::string suffix = words.chance(30) ? digits(words, 2) : "";
-  const Text ending = words.pick(kEndings);
+  const Text ending = words.pick(kDomainEndings);
   const int64_t page = words.number(10, 999);
   return fmt::format("{}{}.{}/{}", site, suffix, ending, page);
 }

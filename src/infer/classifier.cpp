@@ -34,7 +34,7 @@ Tensor run(Gpt& model, ActivationArena& arena, const ModelInput& input) {
 
 // Takes the scratch of a full batch and returns the bytes of its activations, learnt from a pass
 // that computes nothing.
-int64_t prepare(const Gpt& model, int64_t batch, int64_t longest) {
+int64_t reserve_for_texts(const Gpt& model, int64_t batch, int64_t longest) {
   constexpr int64_t kUnlimited = int64_t{1} << 60;
   MemoryByPurpose usage;
   const std::unique_ptr<Backend> plan = make_plan_backend(model.backend(), usage);
@@ -84,7 +84,7 @@ Classifier::Classifier(Gpt& model, int64_t batch, int64_t longest, TokenId pad_i
       batch_(batch),
       longest_(longest),
       pad_id_(pad_id),
-      arena_(model.backend(), prepare(model, batch, longest)),
+      arena_(model.backend(), reserve_for_texts(model, batch, longest)),
       input_memory_(model.backend().allocate(4 * batch * (longest + 2), "batch")),
       logits_(static_cast<size_t>(batch * model.padded_labels())) {
   LLM_ASSERT(model.config().is_classifier());

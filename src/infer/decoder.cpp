@@ -33,7 +33,7 @@ Needs needs_of(const Backend& backend, const ModelConfig& config, DType dtype, i
 
 // Takes the scratch of a prompt as long as the context and of a step of all sequences, and returns
 // the bytes of their activations.
-int64_t prepare(const Gpt& model, int64_t sequences, int64_t context) {
+int64_t reserve_for_steps(const Gpt& model, int64_t sequences, int64_t context) {
   Backend& backend = model.backend();
   const Needs prompt = needs_of(backend, model.config(), model.dtype(), 1, context);
   const Needs step = needs_of(backend, model.config(), model.dtype(), sequences, 1);
@@ -46,7 +46,7 @@ int64_t prepare(const Gpt& model, int64_t sequences, int64_t context) {
 Decoder::Decoder(Gpt& model, int64_t sequences, int64_t context, bool batch_invariant)
     : model_(model),
       cache_(model.backend(), model.config(), sequences, context, model.dtype()),
-      arena_(model.backend(), prepare(model, sequences, context)),
+      arena_(model.backend(), reserve_for_steps(model, sequences, context)),
       input_memory_(model.backend().allocate(2 * 4 * std::max(sequences, context), "batch")),
       lengths_(static_cast<size_t>(sequences), 0),
       logits_(static_cast<size_t>(sequences * model.padded_vocab())) {

@@ -33,11 +33,11 @@ struct Sequence {
 };
 
 // Sequences that run together, from their prompts to their ends.
-class Batch {
+class PromptBatch {
  public:
-  Batch(Gpt& model, const Tokenizer& tokenizer, const GenerateOptions& options,
-        const Engine::TextSink& sink, std::span<const std::vector<TokenId>> prompts,
-        int64_t first_sample)
+  PromptBatch(Gpt& model, const Tokenizer& tokenizer, const GenerateOptions& options,
+              const Engine::TextSink& sink, std::span<const std::vector<TokenId>> prompts,
+              int64_t first_sample)
       : model_(model),
         tokenizer_(tokenizer),
         options_(options),
@@ -292,9 +292,9 @@ std::vector<Generation> Engine::generate(std::span<const std::vector<TokenId>> p
       options.batch_invariant && !model_.backend().is_host() && !Decoder::has_step_kernel(model_);
   const auto step = one_by_one ? size_t{1} : static_cast<size_t>(options.max_batch);
   for (size_t begin = 0; begin < prompts.size(); begin += step) {
-    Batch batch(model_, tokenizer_, options, sink,
-                prompts.subspan(begin, std::min(step, prompts.size() - begin)),
-                static_cast<int64_t>(begin));
+    PromptBatch batch(model_, tokenizer_, options, sink,
+                      prompts.subspan(begin, std::min(step, prompts.size() - begin)),
+                      static_cast<int64_t>(begin));
     batch.prefill(figures_);
     batch.decode(figures_);
     for (Sequence& sequence : batch.sequences()) results.push_back(std::move(sequence.result));

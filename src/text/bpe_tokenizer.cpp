@@ -11,7 +11,7 @@ namespace llm {
 namespace {
 
 // What one thread takes at a time of a large text, in bytes.
-constexpr size_t kWindowPerThread = 2 << 20;
+constexpr size_t kEncodedPerThread = 2 << 20;
 
 }  // namespace
 
@@ -158,7 +158,7 @@ class BpeTokenizer::EncodingSink final : public PieceSink {
 size_t BpeTokenizer::encode_windows(std::string_view text, bool open, int threads,
                                     std::vector<TokenId>& ids) const {
   EncodingSink sink(*this);
-  size_t window = kWindowPerThread * threads;
+  size_t window = kEncodedPerThread * threads;
   for (size_t at = 0;;) {
     const bool last = text.size() - at <= window;
     std::string_view part = text.substr(at, window);

@@ -21,7 +21,6 @@ constexpr const char* kOptimizerFile = "optimizer.safetensors";
 constexpr const char* kPlanFile = "plan.json";
 constexpr const char* kTemporaryPrefix = ".tmp-";
 constexpr const char* kDamagedPrefix = ".damaged-";
-constexpr int64_t kMost = int64_t{1} << 53;
 
 // The step in "step_00000100", -1 for another name.
 int64_t step_of_name(std::string_view name) {
@@ -140,7 +139,7 @@ Manifest parse_manifest(std::string_view text, const std::string& where) {
   const JsonObject object(json, where);
   object.integer("format", 1, 1);
   Manifest manifest;
-  manifest.step = object.integer("step", 0, kMost);
+  manifest.step = object.integer("step", 0, kMaxJsonInteger);
   const JsonObject files = object.object("files");
   for (const auto& [name, value] : files.json().items()) {
     if (name.empty() || name.find('/') != std::string::npos || name == "." || name == ".." ||
@@ -148,7 +147,7 @@ Manifest parse_manifest(std::string_view text, const std::string& where) {
       fail_input(where, fmt::format("lists \"{}\", which is no file of a checkpoint", name));
     }
     const JsonObject file(value, where);
-    ManifestEntry entry{file.integer("bytes", 0, kMost), file.text("sha256")};
+    ManifestEntry entry{file.integer("bytes", 0, kMaxJsonInteger), file.text("sha256")};
     if (entry.sha256.size() != 64) file.fail("sha256", "is not a SHA-256");
     manifest.files[name] = entry;
   }

@@ -81,7 +81,7 @@ std::string weights_text(const std::vector<float>& weights) {
 // The one list of options of fine-tuning that run.json stores, under their names on the command
 // line.
 template <typename Options, typename Visitor>
-void visit_options(Options& options, Visitor& visitor) {
+void visit_finetune_options(Options& options, Visitor& visitor) {
   visitor.named("task", options.task, finetune_task_name, finetune_task_named);
   visitor.text("model", options.base);
   visitor.text("model-hash", options.base_hash);
@@ -104,7 +104,7 @@ std::optional<float> parse_weight(std::string_view text) {
   return good ? std::optional(value) : std::nullopt;
 }
 
-void check(bool good, const char* option, const std::string& what, std::string hint = {}) {
+void check_finetune(bool good, const char* option, const std::string& what, std::string hint = {}) {
   if (!good) fail_usage(option, what, std::move(hint));
 }
 
@@ -121,7 +121,7 @@ TrainedPart trained_part_named(const std::string& name, const std::string& where
 
 Json to_json(const FinetuneOptions& options) {
   OptionWriter writer;
-  visit_options(options, writer);
+  visit_finetune_options(options, writer);
   writer.json["lora-alpha"] = decimal(options.lora.alpha);
   writer.json["lora-dropout"] = decimal(options.lora.dropout);
   writer.json["lora-targets"] = lora_targets_text(options.lora);
@@ -133,7 +133,7 @@ FinetuneOptions finetune_options_from_json(const Json& json, const std::string& 
   const JsonObject object(json, where);
   FinetuneOptions options;
   OptionReader reader(object);
-  visit_options(options, reader);
+  visit_finetune_options(options, reader);
   options.lora.alpha = static_cast<float>(object.number("lora-alpha", 0, 1e6));
   options.lora.dropout = static_cast<float>(object.number("lora-dropout", 0, 0.999));
   try {
@@ -170,9 +170,10 @@ void set_lora_targets(LoraConfig& lora, const std::string& text, bool classifier
     }
     lora.*found->wanted = true;
   }
-  check(!(lora.qkv && (lora.q || lora.k || lora.v)), "--lora-targets",
-        "one adapter for qkv or some for q, k and v, not both");
-  check(classifier || !lora.score, "--lora-targets", "only a classifier has the layer score");
+  check_finetune(!(lora.qkv && (lora.q || lora.k || lora.v)), "--lora-targets",
+                 "one adapter for qkv or some for q, k and v, not both");
+  check_finetune(classifier || !lora.score, "--lora-targets",
+                 "only a classifier has the layer score");
 }
 
 std::string lora_targets_text(const LoraConfig& lora) {
@@ -204,50 +205,53 @@ std::vector<float> parse_class_weights(const std::string& text,
   std::vector<float> weights(labels.size(), 1);
   const std::vector<std::string_view> words = words_of(text);
   const bool by_name = text.find('=') != std::string::npos;
-  check(by_name || words.size() == labels.size(), "--class-weights",
-        fmt::format("{} weights for {} labels", words.size(), labels.size()), hint);
+  check_finetune(by_name || words.size() == labels.size(), "--class-weights",
+                 fmt::format("{} weights for {} labels", words.size(), labels.size()), hint);
   for (size_t i = 0; i < words.size(); ++i) {
     const size_t equals = words[i].rfind('=');
-    check(!by_name || equals != std::string_view::npos, "--class-weights",
-          fmt::format("\"{}\" is not LABEL=WEIGHT", words[i]), hint);
+    check_finetune(!by_name || equals != std::string_view::npos, "--class-weights",
+                   fmt::format("\"{}\" is not LABEL=WEIGHT", words[i]), hint);
     size_t label = i;
     if (by_name) {
       const auto found = std::find(labels.begin(), labels.end(), words[i].substr(0, equals));
-      check(found != labels.end(), "--class-weights",
-            fmt::format("\"{}\" is no label of the data", words[i].substr(0, equals)), hint);
+      check_finetune(found != labels.end(), "--class-weights",
+                     fmt::format("\"{}\" is no label of the data", words[i].substr(0, equals)),
+                     hint);
       label = static_cast<size_t>(found - labels.begin());
     }
     const auto weight = parse_weight(by_name ? words[i].substr(equals + 1) : words[i]);
-    check(weight.has_value(), "--class-weights", fmt::format("\"{}\" is no weight", words[i]),
-          hint);
+    check_finetune(weight.has_value(), "--class-weights",
+                   fmt::format("\"{}\" is no weight", words[i]), hint);
     weights[label] = *weight;
   }
   const bool any = std::any_of(weights.begin(), weights.end(), [](float each) { return each > 0; });
-  check(any, "--class-weights", "all are 0", hint);
+  check_finetune(any, "--class-weights", "all are 0", hint);
   return weights;
 }
 
 void validate(const FinetuneOptions& options, const ModelConfig& config) {
   const bool classifies = options.task == FinetuneTask::classify;
-  check(options.max_length >= 0 && options.max_length <= config.context, "--max-length",
-        fmt::format("{} tokens, the model's context is {}", options.max_length, config.context));
-  check(options.answers >= 0 && options.answers <= 1000, "--answers",
-        fmt::format("{} instructions", options.answers));
-  check(options.answer_tokens >= 1 && options.answer_tokens <= (1 << 20), "--answer-tokens",
-        fmt::format("{} tokens", options.answer_tokens));
+  check_finetune(
+      options.max_length >= 0 && options.max_length <= config.context, "--max-length",
+      fmt::format("{} tokens, the model's context is {}", options.max_length, config.context));
+  check_finetune(options.answers >= 0 && options.answers <= 1000, "--answers",
+                 fmt::format("{} instructions", options.answers));
+  check_finetune(options.answer_tokens >= 1 && options.answer_tokens <= (1 << 20),
+                 "--answer-tokens", fmt::format("{} tokens", options.answer_tokens));
   if (options.trained == TrainedPart::head) {
-    check(classifies || !config.tied, "--trainable",
-          "the output layer of this model is its token embedding: there is no head to train alone",
-          "last-block, lora or all");
+    check_finetune(
+        classifies || !config.tied, "--trainable",
+        "the output layer of this model is its token embedding: there is no head to train alone",
+        "last-block, lora or all");
   }
   if (options.trained != TrainedPart::lora) return;
-  check(options.lora.rank >= 1 && options.lora.rank <= config.channels, "--lora-rank",
-        fmt::format("{} is not in [1, {}], the width of the model", options.lora.rank,
-                    config.channels));
-  check(options.lora.alpha > 0 && options.lora.alpha < 1e6f, "--lora-alpha",
-        fmt::format("{} is not a positive number", options.lora.alpha));
-  check(options.lora.dropout >= 0 && options.lora.dropout < 1, "--lora-dropout",
-        fmt::format("{} is not in [0, 1)", options.lora.dropout));
+  check_finetune(options.lora.rank >= 1 && options.lora.rank <= config.channels, "--lora-rank",
+                 fmt::format("{} is not in [1, {}], the width of the model", options.lora.rank,
+                             config.channels));
+  check_finetune(options.lora.alpha > 0 && options.lora.alpha < 1e6f, "--lora-alpha",
+                 fmt::format("{} is not a positive number", options.lora.alpha));
+  check_finetune(options.lora.dropout >= 0 && options.lora.dropout < 1, "--lora-dropout",
+                 fmt::format("{} is not in [0, 1)", options.lora.dropout));
 }
 
 void require_resumable(const FinetuneOptions& before, const FinetuneOptions& now,

@@ -20,7 +20,7 @@ bool same_question(const ChoiceItem& a, const ChoiceItem& b) {
 }
 
 // One ending of one item, ready for the model.
-struct Candidate {
+struct ScoredAnswer {
   size_t item, ending;
   ScoredText text;
 };
@@ -31,7 +31,7 @@ class CandidateMaker {
       : tokenizer_(tokenizer), prompts_(prompts), length_(static_cast<size_t>(length)) {}
 
   // Appends the candidates of an item; returns how many lost their beginning.
-  int64_t make(const ChoiceItem& item, size_t index, std::vector<Candidate>& candidates) const {
+  int64_t make(const ChoiceItem& item, size_t index, std::vector<ScoredAnswer>& candidates) const {
     int64_t truncated = 0;
     const std::string examples = prompts_.examples(item);
     for (size_t ending = 0; ending < item.endings.size(); ++ending) {
@@ -143,7 +143,7 @@ ChoiceScore score_choices(TokenScorer& scorer, const Tokenizer& tokenizer,
                           std::span<const ChoiceItem> items, const ShotPrompts& prompts,
                           const std::function<void(int64_t endings_done)>& progress) {
   ChoiceScore score;
-  std::vector<Candidate> candidates;
+  std::vector<ScoredAnswer> candidates;
   const CandidateMaker maker(tokenizer, prompts, scorer.length());
   for (size_t i = 0; i < items.size(); ++i) score.truncated += maker.make(items[i], i, candidates);
   score.endings = static_cast<int64_t>(candidates.size());

@@ -27,7 +27,6 @@ class OptionWriter {
 
 class OptionReader {
  public:
-  static constexpr int64_t kMost = int64_t{1} << 53;  // what a JSON number holds exactly
   static constexpr double kMostNumber = 1e30;
 
   explicit OptionReader(JsonObject object) : object_(std::move(object)) {}
@@ -36,7 +35,7 @@ class OptionReader {
   void text_since(const char* name, std::string& value) { value = object_.text(name, value); }
   void boolean_since(const char* name, bool& value) { value = object_.boolean(name, value); }
   void integer(const char* name, int64_t& value, int64_t low) {
-    value = object_.integer(name, low, kMost);
+    value = object_.integer(name, low, kMaxJsonInteger);
   }
   void number(const char* name, double& value) {
     value = object_.number(name, -kMostNumber, kMostNumber);

@@ -12,7 +12,6 @@
 namespace llm {
 namespace {
 
-constexpr int64_t kMost = OptionReader::kMost;
 constexpr double kMostNumber = OptionReader::kMostNumber;
 
 struct NamedAction {
@@ -78,8 +77,8 @@ DataPart data_part_from_json(const Json& json, const std::string& where) {
   part.weight = object.number("weight", 0, kMostNumber);
   part.hash = object.text("hash");
   part.tokenizer_hash = object.text("tokenizer_hash");
-  part.train_tokens = object.integer("train_tokens", 0, kMost);
-  part.val_tokens = object.integer("val_tokens", 0, kMost);
+  part.train_tokens = object.integer("train_tokens", 0, kMaxJsonInteger);
+  part.val_tokens = object.integer("val_tokens", 0, kMaxJsonInteger);
   return part;
 }
 
@@ -186,14 +185,14 @@ void validate(const TrainOptions& options, int64_t ranks) {
                     with_commas(options.total_batch_tokens), with_commas(micro), options.batch,
                     options.length, ranks, ranks == 1 ? "process" : "processes"),
         fmt::format("for example {}", (options.total_batch_tokens + micro - 1) / micro * micro));
-  check(options.steps >= 1 && options.steps <= kMost / options.total_batch_tokens, "steps",
-        fmt::format("{} steps", options.steps), "at least 1");
-  check(options.decay_steps >= 0 && options.decay_steps <= kMost, "decay-steps",
+  check(options.steps >= 1 && options.steps <= kMaxJsonInteger / options.total_batch_tokens,
+        "steps", fmt::format("{} steps", options.steps), "at least 1");
+  check(options.decay_steps >= 0 && options.decay_steps <= kMaxJsonInteger, "decay-steps",
         fmt::format("{} steps", options.decay_steps));
   check_optimizer(options);
   require_dtype_name(options.dtype);
   require_attention_name(options.attention);
-  check(options.seed >= 0 && options.seed <= kMost, "seed",
+  check(options.seed >= 0 && options.seed <= kMaxJsonInteger, "seed",
         fmt::format("{} is not in [0, 2^53]", options.seed));
   check(options.eval_every >= 0, "eval-every", fmt::format("{} steps", options.eval_every));
   check(options.eval_batches >= 0, "eval-batches", fmt::format("{} batches", options.eval_batches));

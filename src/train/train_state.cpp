@@ -7,8 +7,7 @@
 namespace llm {
 namespace {
 
-constexpr int64_t kMost = int64_t{1} << 53;  // what a JSON number holds exactly
-constexpr double kMostNumber = 1e300;
+constexpr double kMaxLoss = 1e300;
 
 }  // namespace
 
@@ -39,17 +38,16 @@ TrainState parse_train_state(std::string_view text, const std::string& where) {
   const JsonObject object(json, where);
   object.integer("format", 1, 1);
   TrainState state;
-  state.step = object.integer("step", 0, kMost);
-  state.samples = object.integer("samples", 0, kMost);
-  state.tokens = object.integer("tokens", 0, kMost);
+  state.step = object.integer("step", 0, kMaxJsonInteger);
+  state.samples = object.integer("samples", 0, kMaxJsonInteger);
+  state.tokens = object.integer("tokens", 0, kMaxJsonInteger);
   state.updates =
       static_cast<int32_t>(object.integer("updates", 0, std::numeric_limits<int32_t>::max()));
-  state.seed = object.integer("seed", 0, kMost);
-  state.bad_in_a_row = object.integer("bad_in_a_row", 0, kMost);
-  state.skipped = object.integer("skipped", 0, kMost);
-  state.val_loss = object.number("val_loss", -kMostNumber, kMostNumber, state.val_loss);
-  state.best_val_loss =
-      object.number("best_val_loss", -kMostNumber, kMostNumber, state.best_val_loss);
+  state.seed = object.integer("seed", 0, kMaxJsonInteger);
+  state.bad_in_a_row = object.integer("bad_in_a_row", 0, kMaxJsonInteger);
+  state.skipped = object.integer("skipped", 0, kMaxJsonInteger);
+  state.val_loss = object.number("val_loss", -kMaxLoss, kMaxLoss, state.val_loss);
+  state.best_val_loss = object.number("best_val_loss", -kMaxLoss, kMaxLoss, state.best_val_loss);
   state.best_step = object.integer("best_step", -1, state.step);
   std::vector<SpikeWindow::Entry> entries;
   for (const Json& pair : object.array("window")) {

@@ -18,7 +18,7 @@
 namespace llm {
 namespace {
 
-constexpr std::string_view kPrefix = "base_model.model.";
+constexpr std::string_view kPeftPrefix = "base_model.model.";
 constexpr std::string_view kTransformer = "transformer.";
 constexpr std::string_view kLoraA = ".lora_A.weight";
 // In the metadata of the file.
@@ -31,7 +31,7 @@ constexpr JsonLimits kConfigLimits = {8, 1 << 20, 100'000};
 // "h.0.attn.c_attn.lora_A" -> PEFT's name.
 std::string name_in_file(const std::string& parameter) {
   const bool outside = parameter.starts_with("score.");
-  return fmt::format("{}{}{}.weight", kPrefix, outside ? "" : kTransformer, parameter);
+  return fmt::format("{}{}{}.weight", kPeftPrefix, outside ? "" : kTransformer, parameter);
 }
 constexpr const char* kScoreInFile = "base_model.model.score.weight";
 
@@ -181,8 +181,8 @@ void set_labels(ModelConfig& config, const SafetensorsFile& file, int64_t count)
 
 // "transformer.h.0.attn.c_attn", where the tensor is the A of an adapter.
 std::optional<std::string_view> module_of(std::string_view tensor) {
-  if (!tensor.starts_with(kPrefix) || !tensor.ends_with(kLoraA)) return std::nullopt;
-  tensor.remove_prefix(kPrefix.size());
+  if (!tensor.starts_with(kPeftPrefix) || !tensor.ends_with(kLoraA)) return std::nullopt;
+  tensor.remove_prefix(kPeftPrefix.size());
   tensor.remove_suffix(kLoraA.size());
   return tensor;
 }
@@ -225,7 +225,7 @@ class AdapterTensors {
   // The name of a parameter's tensor: of a base model without a head it has no "transformer.".
   std::string name_of(const Parameter& parameter) const {
     const std::string name = name_in_file(parameter.name);
-    const std::string bare = fmt::format("{}{}.weight", kPrefix, parameter.name);
+    const std::string bare = fmt::format("{}{}.weight", kPeftPrefix, parameter.name);
     return file_.find(name) == nullptr && file_.find(bare) != nullptr ? bare : name;
   }
   std::vector<float> read(const std::string& name, const std::vector<int64_t>& shape) {
@@ -262,8 +262,8 @@ class AdapterTensors {
 std::vector<float> read_adapter(AdapterTensors& tensors, const AdapterConfig& adapters,
                                 const ModelConfig& config, const Parameter& parameter) {
   const std::string name = tensors.name_of(parameter);
-  const std::string_view layer =
-      std::string_view(name).substr(kPrefix.size(), name.size() - kPrefix.size() - kLoraA.size());
+  const std::string_view layer = std::string_view(name).substr(
+      kPeftPrefix.size(), name.size() - kPeftPrefix.size() - kLoraA.size());
   const int64_t most = parameter.shape[0], columns = parameter.shape[1];
   const int64_t rank = std::min(adapters.rank_of(layer), most);
   std::vector<float> values;

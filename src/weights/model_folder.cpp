@@ -15,7 +15,8 @@ namespace {
 
 constexpr const char* kConfigFile = "config.json";
 constexpr const char* kGenerationConfigFile = "generation_config.json";
-constexpr JsonLimits kConfigLimits = {.max_depth = 16, .max_bytes = 4 << 20, .max_values = 200'000};
+constexpr JsonLimits kModelConfigLimits = {
+    .max_depth = 16, .max_bytes = 4 << 20, .max_values = 200'000};
 
 // Gives values of a model's parameters: in place where the host can see them, else through a copy
 // of the parameter that was asked for last.
@@ -197,7 +198,7 @@ void write_tokenizer_files(const fs::path& directory, const ModelConfig& config,
 ModelConfig read_model_config(const fs::path& directory) {
   const fs::path path = directory / kConfigFile;
   return with_hint("GPT-2 models in Hugging Face's format are read: is this one, undamaged?", [&] {
-    return from_hugging_face(read_json_file(path, kConfigLimits), path.string());
+    return from_hugging_face(read_json_file(path, kModelConfigLimits), path.string());
   });
 }
 

@@ -13,7 +13,7 @@ namespace {
 constexpr JsonLimits kIndexLimits = {
     .max_depth = 8, .max_bytes = 16 << 20, .max_values = 1'000'000};
 constexpr size_t kMaxShards = 10'000;
-constexpr const char* kDamaged = "damaged or incomplete: copy or download the folder again";
+constexpr const char* kDamagedFolder = "damaged or incomplete: copy or download the folder again";
 
 // A plain name of a file beside the index, which may come from a server: nothing that leads out of
 // the folder or means something in a URL.
@@ -77,7 +77,7 @@ ShardIndex parse_shard_index(std::string_view text, const std::string& where) {
 }
 
 TensorSource open_sharded_safetensors(const fs::path& index) {
-  return with_hint(kDamaged, [&] { return open_shards(index); });
+  return with_hint(kDamagedFolder, [&] { return open_shards(index); });
 }
 
 }  // namespace llm

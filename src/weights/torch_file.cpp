@@ -18,7 +18,7 @@ namespace {
 using Kind = PickleValue::Kind;
 
 constexpr int64_t kMaxPickleBytes = 16 << 20;
-constexpr size_t kMaxRank = 32;
+constexpr size_t kMaxTorchRank = 32;
 constexpr std::string_view kPickleName = "data.pkl";
 // How files began before PyTorch 1.6: a pickle of the number 0x1950a86a20f9469cfc6c.
 constexpr std::string_view kOldMagic("\x80\x02\x8a\x0al\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", 14);
@@ -121,7 +121,7 @@ class TensorReader {
     return value.integer;
   }
   std::vector<int64_t> integers(const PickleValue& value, const char* what) const {
-    if (value.kind != Kind::tuple || value.items.size() > kMaxRank) {
+    if (value.kind != Kind::tuple || value.items.size() > kMaxTorchRank) {
       refuse(fmt::format("its {} is no short tuple", what));
     }
     std::vector<int64_t> numbers;

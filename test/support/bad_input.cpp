@@ -42,12 +42,6 @@ std::vector<std::string> with_options(std::vector<std::string> command,
   return command;
 }
 
-void write_file(const fs::path& path, std::string_view text) {
-  FileWriter writer(path);
-  writer.write(text);
-  writer.close();
-}
-
 void truncate_file(const fs::path& path, int64_t bytes) {
   const auto size = static_cast<int64_t>(fs::file_size(path));
   const int64_t left = bytes < 0 ? size + bytes : bytes;

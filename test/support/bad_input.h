@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "support/write_file.h"
 
 namespace llm::test {
 
@@ -43,7 +44,6 @@ std::vector<std::string> with_options(std::vector<std::string> command,
                                       const std::vector<std::string>& usual);
 
 // Ways to damage a file. Each fails the test when there is nothing to be damaged.
-void write_file(const fs::path& path, std::string_view text);
 void truncate_file(const fs::path& path, int64_t bytes);  // negative: so many less
 void patch_file(const fs::path& path, size_t offset, std::string_view bytes);
 void replace_in_file(const fs::path& path, std::string_view from, std::string_view to);

@@ -11,14 +11,9 @@
 #include "data/dataset_writer.h"
 #include "data/prepare.h"
 #include "data/shard.h"
+#include "support/write_file.h"
 
 namespace llm::test {
-
-inline void write_file(const fs::path& path, std::string_view text) {
-  FileWriter writer(path);
-  writer.write(text);
-  writer.close();
-}
 
 // Ids 0, 1, 2, ... modulo vocab_size.
 inline std::vector<TokenId> counting_tokens(int64_t count, int64_t vocab_size) {

@@ -70,4 +70,9 @@ class StringSink : public FileSink {
 std::string noise(size_t size, uint64_t seed = 1);
 std::string git_blob_hash(const std::string& bytes);
 
+// Asks for a file where the hub's answer sends it.
+inline bool is_storage(const ServedRequest& request) {
+  return request.path.starts_with("/storage/");
+}
+
 }  // namespace llm::test

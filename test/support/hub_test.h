@@ -16,9 +16,6 @@ inline bool is_weights(const ServedRequest& request) {
   return request.path.ends_with("/model.safetensors");
 }
 inline bool is_any(const ServedRequest&) { return true; }
-inline bool is_storage(const ServedRequest& request) {
-  return request.path.starts_with("/storage/");
-}
 
 class HubTest : public testing::Test {
  protected:
