@@ -70,28 +70,26 @@ TrainState resumed_state(const fs::path& checkpoint, const TrainOptions& options
   return state;
 }
 
-namespace {
-
-// All ranks take the choices of the first, which are those that checkpoints keep.
-void share_plan(Backend& backend, Comm& comm) {
+void share_plan(Backend& backend, Comm& comm, ActivationArena& arena) {
   std::string text = comm.rank() == 0 ? backend.plan() : "";
   const int64_t size = comm.all_reduce(static_cast<int64_t>(text.size()), Reduce::max);
   text.resize(static_cast<size_t>(size));
-  const auto memory = backend.allocate(size, "plan");
-  const Tensor bytes(memory->data(), DType::u8, {size});
-  backend.copy_to_device(bytes, text.data());
-  comm.broadcast(bytes, 0);
-  backend.copy_to_host(text.data(), bytes);
+  const int64_t room = arena.capacity() - arena.mark();
+  for (int64_t at = 0; at < size; at += room) {
+    const ArenaScope scope(arena);
+    const Tensor piece = arena.take(DType::u8, {std::min(size - at, room)});
+    backend.copy_to_device(piece, text.data() + at);
+    comm.broadcast(piece, 0);
+    backend.copy_to_host(text.data() + at, piece);
+  }
   backend.load_plan(text, "the choices of rank 0");
 }
-
-}  // namespace
 
 void tune(Workspace& workspace, const Batch& batch, int64_t seed) {
   workspace.backend.set_tuning(true);
   workspace.step.warm_up(batch, static_cast<uint64_t>(seed));
   workspace.backend.set_tuning(false);
-  if (!workspace.comm.alone()) share_plan(workspace.backend, workspace.comm);
+  if (!workspace.comm.alone()) share_plan(workspace.backend, workspace.comm, workspace.arena);
 }
 
 fs::path checkpoint_to_publish(const RunFolder& folder, const TrainOptions& options,

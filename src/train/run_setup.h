@@ -35,6 +35,10 @@ TrainState resumed_state(const fs::path& checkpoint, const TrainOptions& options
 // What that leaves behind is overwritten by the first step.
 void tune(Workspace& workspace, const Batch& batch, int64_t seed);
 
+// All ranks take the choices of the first, which are those that checkpoints keep. They travel
+// through the memory of activations, in pieces if it is small: a run takes no more than it planned.
+void share_plan(Backend& backend, Comm& comm, ActivationArena& arena);
+
 // The checkpoint whose weights are those of the run: the best one if asked for, else the last.
 fs::path checkpoint_to_publish(const RunFolder& folder, const TrainOptions& options,
                                const TrainState& state);

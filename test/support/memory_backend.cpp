@@ -43,6 +43,8 @@ class MemoryBackend final : public Backend {
   void copy_to_host(void* to, Tensor from, Queue) override {
     std::memcpy(to, address(from), static_cast<size_t>(from.bytes()));
   }
+  std::string plan() const override { return plan_; }
+  void load_plan(const std::string& text, const std::string&) override { plan_ = text; }
   std::unique_ptr<Event> record(Queue) override { return std::make_unique<Event>(); }
   void wait(Queue, const Event&) override {}
   double seconds_between(const Event&, const Event&) override { return 0; }
@@ -105,6 +107,7 @@ class MemoryBackend final : public Backend {
     std::abort();
   }
 
+  std::string plan_;
   bool host_;
 };
 

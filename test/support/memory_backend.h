@@ -1,4 +1,4 @@
-// A backend that has memory and nothing else, for tests of what only moves data.
+// A backend that has memory and a plan and nothing else, for tests of what only moves data.
 #pragma once
 
 #include <memory>
