@@ -1,5 +1,3 @@
-#include "train/run_setup.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -7,6 +5,7 @@
 #include <string>
 
 #include "support/memory_backend.h"
+#include "train/run_setup.h"
 
 namespace llm {
 namespace {
