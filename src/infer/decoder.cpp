@@ -145,6 +145,10 @@ void Decoder::end_device_steps(int64_t sequence, std::span<const TokenId> tokens
   held_[static_cast<size_t>(sequence)].assign(kept.begin(), kept.end());
 }
 
+void Decoder::prefill(int64_t sequence, std::span<const TokenId> tokens) {
+  prefill_from(0, sequence, tokens);
+}
+
 void Decoder::prefill_from(int64_t begin, int64_t sequence, std::span<const TokenId> tokens) {
   const auto count = static_cast<int32_t>(tokens.size());
   std::vector<TokenId>& known = held_[static_cast<size_t>(sequence)];

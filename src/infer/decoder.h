@@ -22,9 +22,7 @@ class Decoder {
 
   // Forgets what a sequence held and runs it over `tokens` (at most context), each prompt on its
   // own, so that its numbers do not depend on the other sequences.
-  void prefill(int64_t sequence, std::span<const TokenId> tokens) {
-    prefill_from(0, sequence, tokens);
-  }
+  void prefill(int64_t sequence, std::span<const TokenId> tokens);
   // The same for a decoder of one sequence, where the first tokens that equal those it holds are
   // not run again; the last of `tokens` always is, for its logits. The weights must be those of
   // before. Rows that run together in other numbers may differ in their last bits. Returns how many
