@@ -221,8 +221,8 @@ TEST_F(ChatTest, ATurnReadsOnlyWhatIsNew) {
 
 TEST_F(ChatTest, WhatIsKeptOfAConversationChangesNoAnswer) {
   const std::vector<std::string> commands = {
-      "one", "/regen", "two",    "/regen", "/regen", "three", "/system", "four",
-      "/regen", "five", "/clear", "one",    "six",    "/regen", "/clear",  "seven"};
+      "one",    "/regen", "two",    "/regen", "/regen", "three",  "/system", "four",
+      "/regen", "five",   "/clear", "one",    "six",    "/regen", "/clear",  "seven"};
   for (const double temperature : {0.0, 1.0}) {
     for (const ChatTemplate format : {ChatTemplate::plain, ChatTemplate::chatml}) {
       options_.generate.sampler.temperature = temperature;

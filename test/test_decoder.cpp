@@ -125,16 +125,19 @@ TEST(Decoder, ExtendingRunsOnlyWhatDiffers) {
   decoder.step(Ids{12});
   tokens.insert(tokens.end(), {11, 12, 13});
   extend(1, "behind steps");
-  tokens[4] = (tokens[4] + 1) % kVocab;
-  extend(15, "another token in the middle");
-  tokens.resize(9);
+  ASSERT_EQ(tokens.size(), 19u);
+  tokens[10] = (tokens[10] + 1) % kVocab;
+  extend(9, "another token in the middle");
+  tokens[9] = (tokens[9] + 1) % kVocab;
+  extend(19, "more than half is new");
+  tokens.resize(18);
   extend(1, "a beginning of it");
   tokens[0] = (tokens[0] + 1) % kVocab;
-  extend(9, "another first token");
+  extend(18, "another first token");
   tokens.resize(32, 5);
-  extend(23, "up to the full context");
-  decoder.prefill(0, std::span(tokens).first(5));
-  EXPECT_EQ(decoder.extend(tokens), 27);  // what prefill has forgotten is not used
+  extend(14, "up to the full context");
+  decoder.prefill(0, std::span(tokens).first(17));
+  EXPECT_EQ(decoder.extend(tokens), 15);  // what prefill has forgotten is not used
 }
 
 TEST(Decoder, ExtendsWhatStepsOnTheDeviceHaveDrawn) {

@@ -16,7 +16,7 @@ namespace llm {
 
 struct ChatOptions {
   ChatTemplate format = ChatTemplate::plain;
-  std::string system;        // empty: none
+  std::string system;  // empty: none
   // max_tokens: of one answer; stops beside those of the template; keep_cache: set by the session
   GenerateOptions generate;
   // Each answer reads the whole conversation, not only what the cache does not hold of it.

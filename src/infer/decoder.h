@@ -24,9 +24,9 @@ class Decoder {
   // own, so that its numbers do not depend on the other sequences.
   void prefill(int64_t sequence, std::span<const TokenId> tokens);
   // The same for a decoder of one sequence, where the first tokens that equal those it holds are
-  // not run again; the last of `tokens` always is, for its logits. The weights must be those of
-  // before. Rows that run together in other numbers may differ in their last bits. Returns how many
-  // tokens were run.
+  // not run again, if they are half of `tokens` or more; the last of `tokens` always is, for its
+  // logits. The weights must be those of before. Numbers may differ in their last bits from those
+  // of a prefill. Returns how many tokens were run.
   int64_t extend(std::span<const TokenId> tokens);
   // Lets sequence `to` continue from what sequence `from` has seen.
   void copy(int64_t to, int64_t from);
@@ -73,10 +73,10 @@ class Decoder {
   std::unique_ptr<KvCache> prompt_cache_;  // of one sequence; none where cache_ is of one
   ActivationArena arena_;
   std::unique_ptr<DeviceMemory> input_memory_;
-  DecodeModel decode_model_;  // for transformer_decode
-  bool fused_ = false;        // steps are transformer_decode
+  DecodeModel decode_model_;                // for transformer_decode
+  bool fused_ = false;                      // steps are transformer_decode
   std::vector<std::vector<TokenId>> held_;  // the tokens of each sequence in cache_
-  std::vector<float> logits_;  // (sequences, padded vocab)
+  std::vector<float> logits_;               // (sequences, padded vocab)
 };
 
 }  // namespace llm
