@@ -25,6 +25,41 @@ class ChatTest : public testing::Test {
     return config;
   }
   ChatSession session() { return {engine_, *tokenizer_, kContext, options_}; }
+  // The same commands to a session that keeps its cache and to one that reads all of the
+  // conversation for each answer: the same texts. Returns the share of the prompts' tokens that
+  // the first one has not read.
+  double compare(const std::vector<std::string>& commands) {
+    Engine rereading(model_, *tokenizer_);
+    ChatOptions options = options_;
+    options.reread = true;
+    ChatSession kept = session(), anew(rereading, *tokenizer_, kContext, options);
+    for (const std::string& command : commands) {
+      for (ChatSession* chat : {&kept, &anew}) {
+        if (command == "/clear") {
+          chat->clear();
+        } else if (command == "/regen") {
+          chat->regenerate({});
+        } else if (command == "/system") {
+          chat->options().system += "S";
+        } else {
+          chat->ask(command, {});
+        }
+      }
+      EXPECT_EQ(kept.forgotten(), anew.forgotten());
+      if (kept.turns().empty()) continue;
+      const ChatTurn &turn = kept.turns().back(), &expected = anew.turns().back();
+      EXPECT_EQ(turn.answer.ids, expected.answer.ids) << command;
+      EXPECT_EQ(turn.answer.text, expected.answer.text) << command;
+      EXPECT_EQ(turn.answer.reason, expected.answer.reason) << command;
+      EXPECT_EQ(turn.prompt_tokens, expected.prompt_tokens) << command;
+      EXPECT_EQ(expected.cached_tokens, 0);
+    }
+    EXPECT_EQ(anew.figures().cached_tokens, 0);
+    EXPECT_EQ(kept.figures().prefill_tokens + kept.figures().cached_tokens,
+              anew.figures().prefill_tokens);
+    return static_cast<double>(kept.figures().cached_tokens) /
+           static_cast<double>(anew.figures().prefill_tokens);
+  }
   // The answer of the engine to a text, for answer number `number` of a session.
   Generation expected(const std::string& text, uint64_t number) {
     GenerateOptions generate = options_.generate;
@@ -168,6 +203,61 @@ TEST_F(ChatTest, AnInterruptedAnswerStaysInTheConversation) {
   EXPECT_EQ(cut.size(), 3u);
   options_.generate.interrupted = {};
   EXPECT_EQ(chat.ask("cd", {}).answer.ids, expected("ab" + cut + "\ncd", 1).ids);
+}
+
+TEST_F(ChatTest, ATurnReadsOnlyWhatIsNew) {
+  options_.system = "S";
+  ChatSession chat = session();
+  EXPECT_EQ(chat.ask("ab", {}).cached_tokens, 0);
+  // "S\nab" and the answer but for its last token, which was drawn and not read.
+  EXPECT_EQ(chat.ask("cd", {}).cached_tokens, 4 + 5);
+  EXPECT_EQ(chat.figures().prefill_tokens, 4 + 1 + 3);
+  EXPECT_EQ(chat.regenerate({}).cached_tokens, 4 + 6 + 3 - 1);  // all but the last token
+  chat.clear();
+  EXPECT_EQ(chat.ask("xy", {}).cached_tokens, 2);
+  chat.options().reread = true;
+  EXPECT_EQ(chat.ask("z", {}).cached_tokens, 0);
+}
+
+TEST_F(ChatTest, WhatIsKeptOfAConversationChangesNoAnswer) {
+  const std::vector<std::string> commands = {
+      "one",    "/regen", "two",    "/regen", "/regen", "three",  "/system", "four",
+      "/regen", "five",   "/clear", "one",    "six",    "/regen", "/clear",  "seven"};
+  for (const double temperature : {0.0, 1.0}) {
+    for (const ChatTemplate format : {ChatTemplate::plain, ChatTemplate::chatml}) {
+      options_.generate.sampler.temperature = temperature;
+      options_.format = format;
+      EXPECT_GT(compare(commands), 0.4) << chat_template_name(format);
+    }
+  }
+}
+
+TEST_F(ChatTest, WhatIsKeptChangesNothingWhereTurnsAreForgotten) {
+  options_.system = "Keep me";
+  options_.generate.sampler.temperature = 0;
+  std::vector<std::string> commands;
+  for (int i = 0; i < 12; ++i) {
+    commands.push_back("message number " + std::to_string(i));
+    if (i % 4 == 3) commands.emplace_back("/regen");
+  }
+  EXPECT_GT(compare(commands), 0.2);
+}
+
+TEST_F(ChatTest, WhatIsKeptOfStoppedAnswersIsWhatTheySay) {
+  // Answers that an interruption, a text, and the full context end.
+  int asked = 0;
+  options_.generate.max_tokens = 40;
+  options_.generate.interrupted = [&] { return ++asked % 3 == 0; };
+  EXPECT_GT(compare({"ab", "cd", "/regen", "ef"}), 0.5);
+  options_.generate.interrupted = {};
+  options_.generate.sampler.temperature = 0;
+  const std::string whole = session().ask("ab", {}).answer.text;
+  ASSERT_GT(whole.size(), 5u);
+  options_.generate.stop = {whole.substr(2, 2)};
+  EXPECT_GT(compare({"ab", "/regen", "ab", "cd"}), 0.5);
+  options_.generate.stop = {};
+  options_.generate.max_tokens = 1000;
+  compare({"ab", std::string(kContext - 1, 'x'), "/regen", std::string(kContext - 3, 'x'), "c"});
 }
 
 TEST_F(ChatTest, UnknownCharactersAreTheFaultOfWhatBringsThem) {

@@ -75,6 +75,22 @@ TEST_F(ChatCommand, AnswersEachLineOfAPipeWithoutPrompts) {
   EXPECT_EQ(second["message"], "Again");
   EXPECT_EQ(second["prompt_tokens"], 5 + first["ids"].size() + 1 + 5);
   EXPECT_EQ(second["finish_reason"], "length");
+  EXPECT_EQ(first["cached_tokens"], 0);
+  EXPECT_EQ(second["cached_tokens"], 5 + first["ids"].size() - 1);
+  EXPECT_EQ(last["cached_tokens"], second["cached_tokens"]);
+  EXPECT_EQ(last["prefill_tokens"], 5 + 1 + 1 + 5);
+}
+
+TEST_F(ChatCommand, RereadingGivesTheSameAnswers) {
+  const auto kept = answers("Hello\nAgain\n/regen\n"),
+             anew = answers("Hello\nAgain\n/regen\n", {"--reread"});
+  ASSERT_EQ(kept.size(), anew.size());
+  for (size_t i = 0; i + 1 < kept.size(); ++i) {
+    EXPECT_EQ(kept[i]["ids"], anew[i]["ids"]);
+    EXPECT_EQ(anew[i]["cached_tokens"], 0);
+  }
+  EXPECT_GT(kept[2]["cached_tokens"], 10);
+  EXPECT_EQ(anew.back()["cached_tokens"], 0);
 }
 
 TEST_F(ChatCommand, TheTextIsTheAnswersAndNothingElse) {

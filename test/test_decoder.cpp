@@ -95,6 +95,80 @@ TEST(Decoder, StepsOnAGpuDrawWhatTheHostDraws) {
   expect_the_same(*backend);
 }
 
+// What a decoder of its own says behind `tokens`.
+void expect_logits_of(Gpt& model, const Decoder& decoder, const Ids& tokens, const char* what) {
+  ASSERT_EQ(decoder.length(0), std::ssize(tokens)) << what;
+  Decoder fresh(model, 1, 32);
+  fresh.prefill(0, tokens);
+  for (size_t i = 0; i < static_cast<size_t>(kVocab); ++i) {
+    ASSERT_NEAR(decoder.logits(0)[i], fresh.logits(0)[i], 1e-4) << what << ", token " << i;
+  }
+}
+
+TEST(Decoder, ExtendingRunsOnlyWhatDiffers) {
+  const auto backend = make_cpu_backend();
+  Gpt model(*backend, golden_config(), {});
+  fill_golden_weights(model);
+  Decoder decoder(model, 1, 32);
+  Ids tokens = golden_tokens(0, 1, 12, kVocab).tokens;
+  const auto extend = [&](int64_t expected, const char* what) {
+    EXPECT_EQ(decoder.extend(tokens), expected) << what;
+    expect_logits_of(model, decoder, tokens, what);
+  };
+  extend(12, "an empty cache");
+  extend(1, "the same tokens");
+  tokens.insert(tokens.end(), {7, 8, 9});
+  extend(3, "three more");
+  tokens.push_back(10);
+  extend(1, "one more");
+  decoder.step(Ids{11});
+  decoder.step(Ids{12});
+  tokens.insert(tokens.end(), {11, 12, 13});
+  extend(1, "behind steps");
+  ASSERT_EQ(tokens.size(), 19u);
+  tokens[10] = (tokens[10] + 1) % kVocab;
+  extend(9, "another token in the middle");
+  tokens[9] = (tokens[9] + 1) % kVocab;
+  extend(19, "more than half is new");
+  tokens.resize(18);
+  extend(1, "a beginning of it");
+  tokens[0] = (tokens[0] + 1) % kVocab;
+  extend(18, "another first token");
+  tokens.resize(32, 5);
+  extend(14, "up to the full context");
+  decoder.prefill(0, std::span(tokens).first(17));
+  EXPECT_EQ(decoder.extend(tokens), 15);  // what prefill has forgotten is not used
+}
+
+TEST(Decoder, ExtendsWhatStepsOnTheDeviceHaveDrawn) {
+  const auto backend = make_cpu_backend();
+  Gpt model(*backend, golden_config(), {});
+  fill_golden_weights(model);
+  const Ids prompt = golden_tokens(0, 1, 20, kVocab).tokens;
+  for (const int64_t drawn : {1, 5, 11, 12, 13}) {  // 12 fill the context
+    Decoder decoder(model, 1, 32);
+    decoder.extend(prompt);
+    Ids tokens = prompt;
+    {
+      const std::vector<uint64_t> streams = {1};
+      DeviceSteps steps(decoder, {.temperature = 0}, 1, {prompt}, streams, kVocab);
+      steps.queue();
+      for (int64_t n = 0; n < drawn; ++n) {
+        steps.queue();  // the device is a step ahead at the end
+        tokens.push_back(steps.take().front());
+      }
+    }
+    decoder.end_device_steps(0, tokens);
+    // The last place of a full context holds what the step ahead drew.
+    const int64_t held = std::min<int64_t>(std::ssize(tokens), 31);
+    EXPECT_EQ(decoder.length(0), held);
+    tokens.resize(static_cast<size_t>(held));
+    tokens.push_back(3);
+    EXPECT_EQ(decoder.extend(tokens), 1);
+    expect_logits_of(model, decoder, tokens, "behind the steps");
+  }
+}
+
 // A context that is full: the last place is repeated, and nothing is written behind it.
 TEST(Decoder, AFullContextEndsQuietly) {
   const auto backend = make_cpu_backend();

@@ -335,6 +335,54 @@ TEST_F(EngineTest, FiguresCountTokens) {
   EXPECT_GT(engine.figures().decode_rate(), 0);
 }
 
+// One engine that keeps its cache, and one that begins anew each time.
+TEST_F(EngineTest, AKeptCacheGivesTheSameText) {
+  for (GenerateOptions options : {greedy_, random_}) {
+    for (const ContextOverflow overflow : {ContextOverflow::stop, ContextOverflow::slide}) {
+      options.overflow = overflow;
+      Engine keeping(model_, *tokenizer_);
+      Ids next = prompt(6);
+      int64_t shared = 0;  // of `next` with what was read before
+      // Ends within the context, fills it, and outgrows it.
+      for (const int64_t count : {4, 0, 9, 1, 40, 3}) {
+        options.max_tokens = count;
+        options.keep_cache = false;
+        const Generation expected = generate({next}, options)[0];
+        options.keep_cache = true;
+        const Generation found = keeping.generate(std::span(&next, 1), options).front();
+        ASSERT_EQ(found.ids, expected.ids) << count << " behind " << next.size();
+        EXPECT_EQ(found.reason, expected.reason);
+        const GenerateFigures& figures = keeping.figures();
+        EXPECT_EQ(figures.cached_tokens, shared);
+        EXPECT_EQ(figures.prefill_tokens + shared, std::ssize(next));
+        // The last token was drawn and not read.
+        shared = std::ssize(next) + std::max<int64_t>(0, count - 1);
+        next.insert(next.end(), found.ids.begin(), found.ids.end());
+        if (count == 0) --shared;  // the same prompt again, whose last token is always read
+        if (count == 40) {
+          // The beginning of it again: what has slid out is not there any more.
+          next.resize(12);
+          shared = overflow == ContextOverflow::stop ? 11 : 0;
+        }
+      }
+    }
+  }
+}
+
+TEST_F(EngineTest, AKeptCacheIsOnlyOfTheCallsThatKeepIt) {
+  Engine engine(model_, *tokenizer_);
+  greedy_.keep_cache = true;
+  const Ids first = prompt(8), other = prompt(8, 1);
+  engine.generate(std::span(&first, 1), greedy_);
+  greedy_.keep_cache = false;
+  engine.generate(std::vector<Ids>{other, first}, greedy_);
+  EXPECT_EQ(engine.figures().cached_tokens, 0);
+  greedy_.keep_cache = true;
+  engine.generate(std::span(&first, 1), greedy_);
+  EXPECT_EQ(engine.figures().prefill_tokens, 1);
+  EXPECT_EQ(engine.figures().cached_tokens, 7);
+}
+
 TEST_F(EngineTest, WrongPromptsAreRefused) {
   const auto kind_of = [&](const Ids& ids) {
     try {

@@ -111,6 +111,7 @@ Json turn_json(const ChatTurn& turn) {
   json["ids"] = turn.answer.ids;
   json["finish_reason"] = finish_reason_name(turn.answer.reason);
   json["prompt_tokens"] = turn.prompt_tokens;
+  json["cached_tokens"] = turn.cached_tokens;
   return json;
 }
 
@@ -284,6 +285,7 @@ void print_figures(const std::vector<Json>& answers, const GenerateFigures& figu
   json["answers"] = answers.size();
   json["prefill_tokens"] = figures.prefill_tokens;
   json["prefill_tokens_per_second"] = figures.prefill_rate();
+  json["cached_tokens"] = figures.cached_tokens;
   json["decode_tokens"] = figures.decode_tokens;
   json["decode_tokens_per_second"] = figures.decode_rate();
   print_json(json);
@@ -344,6 +346,9 @@ void add_chat_command(CLI::App& app) {
       ->type_name("TEXT")
       ->expected(1)
       ->take_all();
+  command->add_flag("--reread", options.reread,
+                    "each answer reads the whole conversation again instead of only what is new "
+                    "in it: slower, and the numbers are those of generate to the last bit");
   add_sampler_options(*command, options.generate.sampler, arguments->seed);
   add_model_options(*command, arguments->model);
   command->add_flag("--json", arguments->json,

@@ -32,7 +32,7 @@ ChatSession::ChatSession(Engine& engine, const Tokenizer& tokenizer, int64_t con
     : engine_(engine), tokenizer_(tokenizer), context_(context), options_(std::move(options)) {}
 
 // The tokens of the conversation from turn `first` on, up to where the answer to `message` begins.
-// Answers are the tokens that the model wrote, so that what it has read is read alike again.
+// Answers are the tokens that the model wrote: it has read these, and has them in its cache.
 std::vector<TokenId> ChatSession::prompt(size_t first, const std::string& message) const {
   std::vector<ChatMessage> messages;
   if (!options_.system.empty()) messages.push_back({ChatRole::system, options_.system});
@@ -112,6 +112,7 @@ const ChatTurn& ChatSession::answer(const std::string& message, const TextSink& 
   ChatStops stops = chat_stops(options_.format, tokenizer_);
   generate.stop.insert(generate.stop.end(), stops.texts.begin(), stops.texts.end());
   generate.stop_ids = std::move(stops.ids);
+  generate.keep_cache = !options_.reread;
   // Each answer draws numbers of its own, a repeated one too.
   generate.seed =
       Random(options_.generate.seed, stream_id("chat")).bits64(static_cast<uint64_t>(answers_));
@@ -122,8 +123,10 @@ const ChatTurn& ChatSession::answer(const std::string& message, const TextSink& 
                                           if (sink && !text.empty()) sink(text);
                                         })
                               .front());
+  turn.cached_tokens = engine_.figures().cached_tokens;
   ++answers_;
   figures_.prefill_tokens += engine_.figures().prefill_tokens;
+  figures_.cached_tokens += engine_.figures().cached_tokens;
   figures_.prefill_seconds += engine_.figures().prefill_seconds;
   figures_.decode_tokens += engine_.figures().decode_tokens;
   figures_.decode_seconds += engine_.figures().decode_seconds;

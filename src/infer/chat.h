@@ -16,8 +16,11 @@ namespace llm {
 
 struct ChatOptions {
   ChatTemplate format = ChatTemplate::plain;
-  std::string system;        // empty: none
-  GenerateOptions generate;  // max_tokens: of one answer; stops beside those of the template
+  std::string system;  // empty: none
+  // max_tokens: of one answer; stops beside those of the template; keep_cache: set by the session
+  GenerateOptions generate;
+  // Each answer reads the whole conversation, not only what the cache does not hold of it.
+  bool reread = false;
 };
 
 // A message and the answer to it.
@@ -25,6 +28,7 @@ struct ChatTurn {
   std::string message;
   Generation answer;
   int64_t prompt_tokens = 0;  // that the model had before it, the conversation so far included
+  int64_t cached_tokens = 0;  // of these, not read for this answer as the cache held them
 };
 
 class ChatSession {

@@ -48,7 +48,7 @@ Decoder::Decoder(Gpt& model, int64_t sequences, int64_t context, bool batch_inva
       cache_(model.backend(), model.config(), sequences, context, model.dtype()),
       arena_(model.backend(), reserve_for_steps(model, sequences, context)),
       input_memory_(model.backend().allocate(2 * 4 * std::max(sequences, context), "batch")),
-      lengths_(static_cast<size_t>(sequences), 0),
+      held_(static_cast<size_t>(sequences)),
       logits_(static_cast<size_t>(sequences * model.padded_vocab())) {
   LLM_ASSERT(context <= model.config().context, "{}", context);
   if (sequences > 1) {
@@ -123,6 +123,10 @@ Tensor Decoder::begin_device_steps(Tensor logits, const std::vector<int32_t>& le
   model_.backend().copy_to_device(logits, logits_.data());
   cache_.set_lengths(lengths);
   cache_.leave_lengths_to_device();
+  // A step in a full context overwrites the last place.
+  for (std::vector<TokenId>& tokens : held_) {
+    tokens.resize(std::min(tokens.size(), static_cast<size_t>(context() - 1)));
+  }
   return cache_.lengths();
 }
 
@@ -134,21 +138,47 @@ void Decoder::step_on_device(Tensor logits, Tensor tokens, Tensor positions) {
   run_step(logits, input);
 }
 
+void Decoder::end_device_steps(int64_t sequence, std::span<const TokenId> tokens) {
+  LLM_ASSERT(std::ssize(tokens) >= length(sequence));
+  const std::span<const TokenId> kept =
+      tokens.first(std::min(tokens.size(), static_cast<size_t>(context() - 1)));
+  held_[static_cast<size_t>(sequence)].assign(kept.begin(), kept.end());
+}
+
 void Decoder::prefill(int64_t sequence, std::span<const TokenId> tokens) {
+  prefill_from(0, sequence, tokens);
+}
+
+void Decoder::prefill_from(int64_t begin, int64_t sequence, std::span<const TokenId> tokens) {
   const auto count = static_cast<int32_t>(tokens.size());
-  lengths_[static_cast<size_t>(sequence)] = count;
+  std::vector<TokenId>& known = held_[static_cast<size_t>(sequence)];
+  known.resize(static_cast<size_t>(begin));  // should this fail
   if (count == 0) return;
   KvCache& cache = prompt_cache_ ? *prompt_cache_ : cache_;
   cache.set_lengths({count});
-  std::vector<int32_t> positions(tokens.size());
-  std::iota(positions.begin(), positions.end(), 0);
-  run(cache, tokens, positions, 1, sequence);
+  const std::span<const TokenId> rest = tokens.subspan(static_cast<size_t>(begin));
+  std::vector<int32_t> positions(rest.size());
+  std::iota(positions.begin(), positions.end(), static_cast<int32_t>(begin));
+  run(cache, rest, positions, 1, sequence);
   if (prompt_cache_) cache_.copy_sequence(sequence, *prompt_cache_, 0, count);
+  known.assign(tokens.begin(), tokens.end());
+}
+
+int64_t Decoder::extend(std::span<const TokenId> tokens) {
+  LLM_ASSERT(sequences() == 1 && !tokens.empty());
+  const std::span<const TokenId> known = tokens.first(tokens.size() - 1);
+  const auto differ = std::mismatch(known.begin(), known.end(), held(0).begin(), held(0).end());
+  int64_t begin = differ.first - known.begin();
+  // Queries read a cache one by one, which costs more than attention within a prompt: all at once
+  // is about as fast where half of the tokens are new, and faster where more are.
+  if (2 * begin < std::ssize(tokens)) begin = 0;
+  prefill_from(begin, 0, tokens);
+  return std::ssize(tokens) - begin;
 }
 
 void Decoder::copy(int64_t to, int64_t from) {
   if (to == from) return;
-  lengths_[static_cast<size_t>(to)] = lengths_[static_cast<size_t>(from)];
+  held_[static_cast<size_t>(to)] = held(from);
   cache_.copy_sequence(to, cache_, from, length(from));
   const auto begin = logits_.begin() + from * model_.padded_vocab();
   std::copy(begin, begin + model_.padded_vocab(), logits_.begin() + to * model_.padded_vocab());
@@ -161,16 +191,19 @@ void Decoder::step(std::span<const TokenId> tokens) {
   std::vector<int32_t> lengths(tokens.size(), 1);
   for (size_t s = 0; s < tokens.size(); ++s) {
     if (tokens[s] < 0) {
-      lengths_[s] = 0;
+      held_[s].clear();
       continue;
     }
-    LLM_ASSERT(lengths_[s] < context(), "sequence {} is full", s);
+    LLM_ASSERT(std::ssize(held_[s]) < context(), "sequence {} is full", s);
     ids[s] = tokens[s];
-    positions[s] = lengths_[s]++;
-    lengths[s] = lengths_[s];
+    positions[s] = static_cast<int32_t>(held_[s].size());
+    lengths[s] = positions[s] + 1;
   }
   cache_.set_lengths(lengths);
   run(cache_, ids, positions, sequences(), 0);
+  for (size_t s = 0; s < tokens.size(); ++s) {
+    if (tokens[s] >= 0) held_[s].push_back(tokens[s]);
+  }
 }
 
 }  // namespace llm

@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 
 #include "base/error.h"
-#include "infer/decoder.h"
 #include "infer/device_steps.h"
 #include "infer/text_stream.h"
 
@@ -22,6 +22,14 @@ double seconds_since(Clock::time_point start) {
 // How much of a full context a sliding window keeps.
 int64_t kept_context(int64_t context) { return std::max<int64_t>(1, context / 2); }
 
+// That prompts and what follows them take.
+int64_t needed_context(const Gpt& model, const GenerateOptions& options,
+                       std::span<const std::vector<TokenId>> prompts) {
+  size_t longest = 0;
+  for (const auto& prompt : prompts) longest = std::max(longest, prompt.size());
+  return std::min(model.config().context, static_cast<int64_t>(longest) + options.max_tokens);
+}
+
 struct Sequence {
   int64_t sample;
   std::vector<TokenId> tokens;  // prompt and continuation
@@ -35,15 +43,11 @@ struct Sequence {
 // Sequences that run together, from their prompts to their ends.
 class PromptBatch {
  public:
-  PromptBatch(Gpt& model, const Tokenizer& tokenizer, const GenerateOptions& options,
+  // decoder: of as many sequences as there are prompts.
+  PromptBatch(const Gpt& model, const Tokenizer& tokenizer, const GenerateOptions& options,
               const Engine::TextSink& sink, std::span<const std::vector<TokenId>> prompts,
-              int64_t first_sample)
-      : model_(model),
-        tokenizer_(tokenizer),
-        options_(options),
-        sink_(sink),
-        decoder_(model, static_cast<int64_t>(prompts.size()),
-                 needed_context(model, options, prompts), options.batch_invariant) {
+              int64_t first_sample, Decoder& decoder)
+      : model_(model), tokenizer_(tokenizer), options_(options), sink_(sink), decoder_(decoder) {
     int64_t sample = first_sample;
     for (const std::vector<TokenId>& prompt : prompts) {
       sequences_.push_back({sample, prompt, prompt.size(),
@@ -66,8 +70,14 @@ class PromptBatch {
         continue;
       }
       const std::span<const TokenId> read = window(prompt, decoder_.context());
-      decoder_.prefill(static_cast<int64_t>(s), read);
-      figures.prefill_tokens += static_cast<int64_t>(read.size());
+      int64_t count = std::ssize(read);
+      if (options_.keep_cache) {
+        count = decoder_.extend(read);
+      } else {
+        decoder_.prefill(static_cast<int64_t>(s), read);
+      }
+      figures.prefill_tokens += count;
+      figures.cached_tokens += std::ssize(read) - count;
     }
     figures.prefill_seconds += seconds_since(start);
   }
@@ -119,6 +129,9 @@ class PromptBatch {
       }
       if (!any) break;
     }
+    for (size_t s = 0; s < sequences_.size(); ++s) {
+      decoder_.end_device_steps(static_cast<int64_t>(s), sequences_[s].tokens);
+    }
   }
 
   void decode_on_host(GenerateFigures& figures) {
@@ -138,13 +151,6 @@ class PromptBatch {
   // Neither padding nor what the tokenizer has no text for.
   int64_t drawn_vocab() const {
     return std::min(model_.config().vocab_size, static_cast<int64_t>(tokenizer_.vocab_size()));
-  }
-
-  static int64_t needed_context(const Gpt& model, const GenerateOptions& options,
-                                std::span<const std::vector<TokenId>> prompts) {
-    size_t longest = 0;
-    for (const auto& prompt : prompts) longest = std::max(longest, prompt.size());
-    return std::min(model.config().context, static_cast<int64_t>(longest) + options.max_tokens);
   }
 
   // All of the tokens if they fit, else the last ones that a sliding window keeps.
@@ -234,11 +240,11 @@ class PromptBatch {
     return -1;
   }
 
-  Gpt& model_;
+  const Gpt& model_;
   const Tokenizer& tokenizer_;
   const GenerateOptions& options_;
   const Engine::TextSink& sink_;
-  Decoder decoder_;
+  Decoder& decoder_;
   std::vector<Sequence> sequences_;
 };
 
@@ -281,10 +287,19 @@ void Engine::check_prompt(std::span<const TokenId> prompt, const GenerateOptions
   }
 }
 
+// Of the whole context: the next prompt may be any.
+Decoder& Engine::conversation() {
+  if (!conversation_) {
+    conversation_ = std::make_unique<Decoder>(model_, 1, model_.config().context);
+  }
+  return *conversation_;
+}
+
 std::vector<Generation> Engine::generate(std::span<const std::vector<TokenId>> prompts,
                                          const GenerateOptions& options, const TextSink& sink) {
   validate(options.sampler);
   LLM_ASSERT(options.max_tokens >= 0 && options.max_batch > 0);
+  LLM_ASSERT(!options.keep_cache || prompts.size() == 1, "{} prompts", prompts.size());
   for (const auto& prompt : prompts) check_prompt(prompt, options);
   figures_ = {};
   std::vector<Generation> results;
@@ -292,9 +307,14 @@ std::vector<Generation> Engine::generate(std::span<const std::vector<TokenId>> p
       options.batch_invariant && !model_.backend().is_host() && !Decoder::has_step_kernel(model_);
   const auto step = one_by_one ? size_t{1} : static_cast<size_t>(options.max_batch);
   for (size_t begin = 0; begin < prompts.size(); begin += step) {
-    PromptBatch batch(model_, tokenizer_, options, sink,
-                      prompts.subspan(begin, std::min(step, prompts.size() - begin)),
-                      static_cast<int64_t>(begin));
+    const auto together = prompts.subspan(begin, std::min(step, prompts.size() - begin));
+    std::optional<Decoder> own;
+    if (!options.keep_cache) {
+      own.emplace(model_, std::ssize(together), needed_context(model_, options, together),
+                  options.batch_invariant);
+    }
+    PromptBatch batch(model_, tokenizer_, options, sink, together, static_cast<int64_t>(begin),
+                      own ? *own : conversation());
     batch.prefill(figures_);
     batch.decode(figures_);
     for (Sequence& sequence : batch.sequences()) results.push_back(std::move(sequence.result));

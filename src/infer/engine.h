@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "infer/decoder.h"
 #include "infer/sampler.h"
 #include "model/gpt.h"
 #include "text/tokenizer.h"
@@ -36,6 +38,10 @@ struct GenerateOptions {
   // that has one kernel for a step this costs reading the weights once for each 8 sequences, on
   // others sequences run one by one.
   bool batch_invariant = false;
+  // Of calls with one prompt each: what was read and written stays in the cache, and the next such
+  // call reads only what its prompt does not begin with alike. The weights must not change between
+  // them. A number may differ in its last bits from what it is where all is read at once.
+  bool keep_cache = false;
   // More tokens that end a sample like end-of-text, whatever ignore_end_of_text says.
   std::vector<TokenId> stop_ids = {};
   // Asked after each token; true ends the sample with what it has.
@@ -58,6 +64,7 @@ struct Generation {
 
 struct GenerateFigures {
   int64_t prefill_tokens = 0, decode_tokens = 0;
+  int64_t cached_tokens = 0;  // of prompts, not read as they were in the cache; see keep_cache
   double prefill_seconds = 0, decode_seconds = 0;
   double prefill_rate() const { return prefill_seconds > 0 ? prefill_tokens / prefill_seconds : 0; }
   double decode_rate() const { return decode_seconds > 0 ? decode_tokens / decode_seconds : 0; }
@@ -81,11 +88,13 @@ class Engine {
   const GenerateFigures& figures() const { return figures_; }
 
  private:
+  Decoder& conversation();
   void check_prompt(std::span<const TokenId> prompt, const GenerateOptions& options) const;
 
   Gpt& model_;
   const Tokenizer& tokenizer_;
   GenerateFigures figures_;
+  std::unique_ptr<Decoder> conversation_;  // of keep_cache
 };
 
 }  // namespace llm
