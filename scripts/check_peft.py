@@ -2,10 +2,11 @@
 """Compares LoRA adapters with peft, in both directions, on small random models: what peft saves is run by
 `llm` as it is, after `llm import`, and merged into its base; what `llm import` writes is loaded by
 peft again. Adapters for q, k and v together, for q and v apart, with and without the MLP, of
-several ranks, and of a classifier with its output layer.
+several ranks, of a classifier with its output layer, and on a frozen output layer; and what
+`llm finetune` leaves behind of a classifier with adapters everywhere, which peft loads.
 
 usage: check_peft.py LLM_BINARY   (needs torch, transformers, peft and safetensors)
-Exit code 1 if any log-probability or probability differs by more than 1e-4.
+Exit code 1 if any log-probability or probability differs by more than 1e-5.
 """
 import json
 import pathlib
@@ -18,7 +19,8 @@ from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, GPT2ForSequenceClassification, GPT2LMHeadModel
 
-BOUND = 1e-4
+BOUND = 1e-5
+APART = 0.1  # what adapters change at least, or nothing is shown
 END, CHANNELS, RANK = 256, 32, 3
 PROMPTS = ["Once upon a time", "q", "there was a fox, and it was 7 years old."]
 MLP = ["mlp.c_fc", "mlp.c_proj"]
@@ -30,6 +32,12 @@ CASES = {
                           alpha_pattern={"mlp.c_proj": 5}),
     "q and v apart": dict(target_modules=["c_attn"], parts=[0, 2]),
     "q, k and v apart, and MLP": dict(target_modules=["c_attn", *MLP], parts=[0, 1, 2]),
+}
+# On the output layer of a base that is a classifier of two labels.
+FROZEN_HEAD_CASES = {
+    "frozen output layer alone": dict(target_modules=["score"]),
+    "frozen output layer and every other": dict(
+        target_modules=["c_attn", "attn.c_proj", *MLP, "score"], rank_pattern={"score": 2}),
 }
 
 
@@ -52,9 +60,20 @@ def load_base(folder, classifier):
     if not classifier:
         return GPT2LMHeadModel.from_pretrained(folder)
     torch.manual_seed(6)
-    model = GPT2ForSequenceClassification.from_pretrained(folder, num_labels=3)
+    labels = {} if is_classifier(folder) else {"num_labels": 3}
+    model = GPT2ForSequenceClassification.from_pretrained(folder, **labels)
     model.config.pad_token_id = END
     return model
+
+
+def is_classifier(folder):
+    architecture = json.loads((folder / "config.json").read_text())["architectures"]
+    return architecture == ["GPT2ForSequenceClassification"]
+
+
+def make_classifier_base(folder, base):
+    torch.manual_seed(7)
+    GPT2ForSequenceClassification.from_pretrained(base, num_labels=2).save_pretrained(folder)
 
 
 def make_adapters(base, folder, classifier, options):
@@ -64,9 +83,11 @@ def make_adapters(base, folder, classifier, options):
     if parts:
         options["rank_pattern"] = {"c_attn": RANK * len(parts)}
         options["alpha_pattern"] = {"c_attn": 7 * len(parts)}
+    # With SEQ_CLS the output layer would be trained whole, and not have an adapter.
+    frozen_head = is_classifier(base)
+    task = None if frozen_head else TaskType.SEQ_CLS if classifier else TaskType.CAUSAL_LM
     model = get_peft_model(load_base(base, classifier), LoraConfig(
-        task_type=TaskType.SEQ_CLS if classifier else TaskType.CAUSAL_LM, r=RANK, lora_alpha=7,
-        fan_in_fan_out=True, **options))
+        task_type=task, r=RANK, lora_alpha=7, fan_in_fan_out=True, **options))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_" not in name and "modules_to_save" not in name:
@@ -136,12 +157,34 @@ def check(binary, name, base, work, classifier, options):
         "peft of import": spread(outputs_of(back, classifier), expected),
         "transformers of merged": spread(outputs_of(whole, classifier), expected),
     }
-    apart = spread(expected, without)  # else nothing was shown
-    good = max(figures.values()) <= BOUND and apart > 1000 * BOUND
+    apart = spread(expected, without)
+    return report(name, apart, figures)
+
+
+def report(name, apart, figures):
+    good = max(figures.values()) <= BOUND and apart > APART
     text = ", ".join(f"{key} {value:.1e}" for key, value in figures.items())
     print(f"{name}: adapters change up to {apart:.1f}; largest difference: {text}: "
           f"{'ok' if good else 'FAILED'}")
     return good
+
+
+def check_finetuned(binary, base, work, targets):
+    """What `llm finetune` leaves behind, of a classifier whose adapters have learned."""
+    run, table = work / "run", work / "texts.csv"
+    work.mkdir()
+    rows = ["label,text"] + [f"{'low,a' if i % 2 else 'high,z'}{'bcd'[i % 3]} {i}" for i in range(60)]
+    table.write_text("\n".join(rows) + "\n")
+    llm(binary, "finetune", base, "--task", "classify", "--train", table, "-o", run, "--epochs", 2,
+        "--trainable", "lora", "--lora-rank", RANK, "--lora-targets", targets, "--lr", 0.02)
+    kind = GPT2ForSequenceClassification
+    torch.manual_seed(8)
+    plain = kind.from_pretrained(base, num_labels=2)
+    plain.config.pad_token_id = END
+    without = outputs_of(plain, True)
+    expected = outputs_of(PeftModel.from_pretrained(plain, run), True)
+    figures = {"llm": difference(binary, run, expected, True)}
+    return report(f"fine-tuned here, adapters on {targets}", spread(expected, without), figures)
 
 
 def main():
@@ -154,6 +197,15 @@ def main():
                 work = pathlib.Path(place) / f"case_{number}_{classifier}"
                 label = f"{name}, {'classifier' if classifier else 'language model'}"
                 good &= check(binary, label, base, work, classifier, options)
+        classifier_base = pathlib.Path(place) / "classifier_base"
+        make_classifier_base(classifier_base, base)
+        for number, (name, options) in enumerate(FROZEN_HEAD_CASES.items()):
+            work = pathlib.Path(place) / f"head_{number}"
+            good &= check(binary, name, classifier_base, work, True, options)
+        start = pathlib.Path(place) / "start"
+        llm(binary, "export", base, "-o", start, "--tokenizer", "bytes")
+        for number, targets in enumerate(["all", "q,v", "qkv,score"]):
+            good &= check_finetuned(binary, start, pathlib.Path(place) / f"run_{number}", targets)
     sys.exit(0 if good else 1)
 
 

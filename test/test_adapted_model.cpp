@@ -13,6 +13,7 @@
 #include "weights/adapter_folder.h"
 #include "weights/model_folder.h"
 #include "weights/safetensors.h"
+#include "weights/weights_hash.h"
 
 namespace llm {
 namespace {
@@ -69,7 +70,7 @@ TEST_F(AdaptedModel, LogitsAreThoseOfPeft) {
   expect_logits(*merged);
 
   // Written again they are all of one rank, and the same.
-  write_adapter_folder(directory_ / "again", *model, "../base", false);
+  write_adapter_folder(directory_ / "again", *model, {"../base", ""}, false);
   expect_logits(*load_model(*backend_, locate_model(path("again"))));
 }
 
@@ -107,6 +108,32 @@ TEST_F(AdaptedModel, AdaptersForAnotherModelAreRefused) {
                      [&] { load_model(*backend_, locate_model(path("adapters"))); });
 }
 
+TEST_F(AdaptedModel, OtherWeightsOfTheSameShapesAreRefused) {
+  // Without a hash, as peft writes them, adapters are for whatever has their shapes.
+  const auto model = load_model(*backend_, locate_model(path("adapters")));
+  const std::string hash = hash_of_weights(directory_ / "base");
+  EXPECT_EQ(read_base_hash(directory_ / "adapters"), "");
+  write_adapter_folder(directory_ / "ours", *model, {"../base", hash}, false);
+  EXPECT_EQ(read_base_hash(directory_ / "ours"), hash);
+  expect_logits(*load_model(*backend_, locate_model(path("ours"))));
+
+  const auto base = load_model(*backend_, directory_ / "base");
+  ParameterStore& store = base->parameters();
+  const int gain = store.find("ln_f.weight");
+  std::vector<float> values = store.read(gain, store.values());
+  values.back() *= 1.01f;
+  store.write(gain, store.values(), values);
+  write_model_folder(directory_ / "other", *base, nullptr);
+  const ModelLocation wrong = locate_model(path("ours"), path("other"));
+  const std::string found = hash_of_weights(directory_ / "other");
+  for (const std::string& part : {hash.substr(0, 12), found.substr(0, 12), path("other"),
+                                  std::string("\"../base\""), std::string("--base MODEL")}) {
+    test::expect_error(ErrorKind::input, part, [&] { load_model(*backend_, wrong); });
+    test::expect_error(ErrorKind::input, part, [&] { load_merged_model(*backend_, wrong); });
+  }
+  EXPECT_NO_THROW(load_model(*backend_, locate_model(path("adapters"), path("other"))));
+}
+
 TEST_F(AdaptedModel, AnOutputLayerMakesAClassifier) {
   const ModelLocation location = locate_model(path("classifier_lora"));
   ModelConfig config = read_config(location);
@@ -118,7 +145,7 @@ TEST_F(AdaptedModel, AnOutputLayerMakesAClassifier) {
   config.pooling = Pooling::mean;
   Gpt ours(*backend_, config, {});
   ours.parameters().initialize(1);
-  write_adapter_folder(directory_ / "ours", ours, "../base", true);
+  write_adapter_folder(directory_ / "ours", ours, {"../base", ""}, true);
   const ModelConfig read = read_config(locate_model(path("ours")));
   EXPECT_EQ(read.labels, config.labels);
   EXPECT_EQ(read.pooling, Pooling::mean);

@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "cpu_ref/cpu_backend.h"
+#include "model/lora.h"
 #include "support/expect_error.h"
 #include "support/small_model.h"
 #include "support/subprocess.h"
@@ -54,6 +55,7 @@ class AdapterFolder : public testing::Test {
           << store.parameters()[static_cast<size_t>(i)].name;
     }
   }
+  static int score_of(const Gpt& model) { return model.parameters().find("score.weight"); }
   void change_config(const std::string& key, const Json& value) {
     Json json = read_json_file(folder_ / kAdapterConfigFile);
     json[key] = value;
@@ -74,7 +76,7 @@ TEST_F(AdapterFolder, RoundTrips) {
       config.lora = every_layer(apart);
       config.lora.score = classifier;
       const auto written = make(config, 1);
-      write_adapter_folder(folder_, *written, "base", false);
+      write_adapter_folder(folder_, *written, {"base", ""}, false);
 
       config.lora = read_lora_config(folder_, base);
       EXPECT_EQ(config.lora.rank, 3);
@@ -94,7 +96,7 @@ TEST_F(AdapterFolder, RoundTrips) {
 TEST_F(AdapterFolder, IsWhatPeftReads) {
   ModelConfig config = test::golden_config();
   config.lora = every_layer(true);
-  write_adapter_folder(folder_, *make(config, 1), "some/base", false);
+  write_adapter_folder(folder_, *make(config, 1), {"some/base", "0f"}, false);
   const Json json = read_json_file(folder_ / kAdapterConfigFile);
   EXPECT_EQ(json["peft_type"], "LORA");
   EXPECT_EQ(json["task_type"], "CAUSAL_LM");
@@ -107,6 +109,9 @@ TEST_F(AdapterFolder, IsWhatPeftReads) {
 
   const SafetensorsFile file(folder_ / kAdapterWeightsFile);
   EXPECT_EQ(std::ssize(file.tensors()), 2 * 2 * 4);
+  const std::map<std::string, std::string> metadata = {
+      {"format", "pt"}, {"lora_targets", "q,v"}, {"base_hash", "0f"}};
+  EXPECT_EQ(file.metadata(), metadata);
   const std::string layer = "base_model.model.transformer.h.1.attn.c_attn.";
   EXPECT_EQ(file.find(layer + "lora_A.weight")->shape, (std::vector<int64_t>{6, 48}));
   const TensorInfo* b = file.find(layer + "lora_B.weight");
@@ -124,7 +129,7 @@ TEST_F(AdapterFolder, TheWholeOutputLayerMayComeAlong) {
   config.labels = {"a", "b"};
   config.lora = every_layer(false);
   const auto written = make(config, 1);
-  write_adapter_folder(folder_, *written, "base", true);
+  write_adapter_folder(folder_, *written, {"base", ""}, true);
   const Json json = read_json_file(folder_ / kAdapterConfigFile);
   EXPECT_EQ(json["task_type"], "SEQ_CLS");
   EXPECT_EQ(json["modules_to_save"].dump(), R"(["score"])");
@@ -135,6 +140,49 @@ TEST_F(AdapterFolder, TheWholeOutputLayerMayComeAlong) {
   read_adapter_weights(folder_, *read);
   EXPECT_EQ(test::read_all(*read, store.values(), score),
             test::read_all(*written, written->parameters().values(), score));
+}
+
+// PEFT knows no adapter of a layer that comes along whole: it is in the layer, and training goes on
+// with the two apart.
+TEST_F(AdapterFolder, AnAdapterOfTheWholeOutputLayerIsMergedIntoIt) {
+  for (const bool alone : {false, true}) {
+    ModelConfig config = test::golden_config();
+    const ModelConfig base = config;
+    config.labels = {"a", "b"};
+    config.lora = every_layer(false);
+    if (alone) config.lora.qkv = config.lora.projection = config.lora.up = config.lora.down = false;
+    config.lora.score = true;
+    const auto written = make(config, 1);
+    write_adapter_folder(folder_, *written, {"base", ""}, true);
+    const Json json = read_json_file(folder_ / kAdapterConfigFile);
+    EXPECT_EQ(json["target_modules"].size(), alone ? 0u : 4u);
+    EXPECT_EQ(json["target_modules"].dump().find("score"), std::string::npos);
+    EXPECT_EQ(json["modules_to_save"].dump(), R"(["score"])");
+
+    // In use: no adapter there, and the sum as weights.
+    ModelConfig whole = read_adapted_config(folder_, base);
+    EXPECT_EQ(whole.labels, config.labels);
+    EXPECT_FALSE(whole.lora.score);
+    EXPECT_EQ(whole.lora.rank, alone ? 0 : 3);
+    const auto read = make(whole, 2);
+    read_adapter_weights(folder_, *read);
+    const auto values = [&](const Gpt& model) {
+      return test::read_all(model, model.parameters().values(), score_of(model));
+    };
+    ModelConfig plain = config;
+    plain.lora = {};
+    Gpt merged(*backend_, plain, {});
+    merge_adapters(*written, merged);
+    EXPECT_EQ(values(*read), values(merged));
+    EXPECT_NE(values(*read), values(*written));
+
+    // To train on: the weights stay as they are, which the folder does not tell.
+    const auto resumed = make(config, 2);
+    backend_->fill(resumed->parameters().value(score_of(*resumed)), 0);
+    read_adapter_weights(folder_, *resumed);
+    expect_equal_adapters(*written, *resumed);
+    EXPECT_EQ(values(*resumed), std::vector<float>(2 * 48, 0.0f));
+  }
 }
 
 TEST_F(AdapterFolder, RefusesWhatItDoesNotKnow) {
@@ -155,7 +203,7 @@ TEST_F(AdapterFolder, RefusesWhatItDoesNotKnow) {
       {"alpha_pattern", {{"c_fc", 0}}},
   };
   for (const auto& [key, value] : bad) {
-    write_adapter_folder(folder_, *model, "base", false);
+    write_adapter_folder(folder_, *model, {"base", ""}, false);
     change_config(key, value);
     test::expect_error(ErrorKind::input, "adapter_", [&] { read_lora_config(folder_, base); });
   }
@@ -165,7 +213,7 @@ TEST_F(AdapterFolder, NamesTheTensorThatIsWrong) {
   ModelConfig config = test::golden_config();
   config.lora = every_layer(false);
   const auto model = make(config, 1);
-  write_adapter_folder(folder_, *model, "base", false);
+  write_adapter_folder(folder_, *model, {"base", ""}, false);
   const auto refuses = [&](const LoraConfig& lora, const char* message) {
     ModelConfig other = test::golden_config();
     other.lora = lora;
@@ -190,7 +238,7 @@ TEST_F(AdapterFolder, NamesTheTensorThatIsWrong) {
   LoraConfig only_qkv = config.lora;
   only_qkv.projection = only_qkv.up = only_qkv.down = false;
   config.lora = only_qkv;
-  write_adapter_folder(folder_, *make(config, 1), "base", false);
+  write_adapter_folder(folder_, *make(config, 1), {"base", ""}, false);
   refuses(lora, "not zero between the parts");
 
   fs::remove(folder_ / kAdapterWeightsFile);

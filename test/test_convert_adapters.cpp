@@ -8,6 +8,7 @@
 #include "support/convert_test.h"
 #include "weights/adapter_folder.h"
 #include "weights/model_folder.h"
+#include "weights/weights_hash.h"
 
 namespace llm {
 namespace {
@@ -18,7 +19,7 @@ class ConvertAdapters : public test::ConvertTest {
  protected:
   // Adapters for the model of this test, with values that matter.
   std::string write_adapters(const std::string& name, bool classifier,
-                             Pooling pooling = Pooling::last_token) {
+                             Pooling pooling = Pooling::last_token, bool with_hash = true) {
     ModelConfig config = read_model_config(model_);
     config.lora.rank = 2;
     config.lora.q = config.lora.v = config.lora.down = true;
@@ -37,7 +38,8 @@ class ConvertAdapters : public test::ConvertTest {
       }
       store.write(static_cast<int>(i), store.values(), values);
     }
-    write_adapter_folder(directory_ / name, model, model_.string(), classifier);
+    write_adapter_folder(directory_ / name, model,
+                         {model_.string(), with_hash ? hash_of_weights(model_) : ""}, classifier);
     return path(name);
   }
   // The log-probabilities of the likeliest first tokens.
@@ -83,6 +85,7 @@ TEST_F(ConvertAdapters, AreShownAndEvaluated) {
   const Json shown = figures({"inspect", adapters});
   EXPECT_EQ(shown["format"], "LoRA adapters of PEFT");
   EXPECT_EQ(shown["base"], model_.string());
+  EXPECT_EQ(shown["base_hash"], hash_of_weights(model_));
   EXPECT_EQ(shown["rank"], 2);
   EXPECT_EQ(shown["rank_pattern"]["c_attn"], 4);
   EXPECT_EQ(shown["tensors"].size(), 8u);
@@ -97,6 +100,31 @@ TEST_F(ConvertAdapters, AreShownAndEvaluated) {
       figures({"eval", adapters, "--base", path("moved"), "--data", path("text.txt")})["loss"],
       adapted);
   EXPECT_EQ(figures({"inspect", adapters})["base"], model_.string());
+}
+
+TEST_F(ConvertAdapters, GetTheHashOfTheirBaseAndAreRefusedForAnother) {
+  const std::string adapters = write_adapters("adapters", false, Pooling::last_token, false);
+  EXPECT_FALSE(figures({"inspect", adapters}).contains("base_hash"));
+  figures({"import", adapters, "-o", path("in")});
+  EXPECT_EQ(read_base_hash(path("in")), hash_of_weights(model_));
+
+  test::write_byte_model(path("other"));
+  std::fstream file(path("other/model.safetensors"), std::ios::in | std::ios::out);
+  file.seekp(-1, std::ios::end).put('\x40');  // the last weight is 2 or more
+  file.close();
+  const auto with_base = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), {"--base", path("other")});
+    return arguments;
+  };
+  const std::vector<std::vector<std::string>> commands = {
+      {"generate", path("in"), "-p", "a", "-n", "1"},
+      {"export", path("in"), "-o", path("out")},
+      {"export", path("in"), "-o", path("out"), "--merge"}};
+  for (const std::vector<std::string>& command : commands) {
+    expect_exit(3, "the adapters are for the weights of", with_base(command));
+  }
+  EXPECT_FALSE(fs::exists(path("out")));
+  EXPECT_EQ(llm(with_base({"generate", adapters, "-p", "a", "-n", "1"})).exit_code, 0);
 }
 
 TEST_F(ConvertAdapters, OfAClassifierKeepItsOutputLayerAndLabels) {

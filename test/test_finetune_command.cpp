@@ -234,6 +234,32 @@ TEST_F(FinetuneCommandTest, AdaptersAloneAreSavedAndCanBeMerged) {
   EXPECT_EQ(read_json_file(path_ / "merged" / "llm_chat.json"), Json({{"template", "alpaca"}}));
 }
 
+// The weights of the base are trained on, and the adapters no longer fit.
+TEST_F(FinetuneCommandTest, AdaptersKnowTheirBase) {
+  const fs::path base = directory_ / "base";
+  fs::copy(model_, base);
+  const std::string options = "--epochs 1 --trainable lora --lora-rank 2";
+  const auto adapt = [&](const fs::path& model) {
+    return with_words({"finetune", model.string(), "--task", "classify", "--train", texts_.string(),
+                       "-o", path_.string()},
+                      options);
+  };
+  ASSERT_EQ(run(adapt(base)).exit_code, 0);
+  const std::vector<std::string> ask = {"classify", path_.string(), "abc"};
+  EXPECT_EQ(run(ask).exit_code, 0);
+  fs::rename(base, directory_ / "moved");
+  EXPECT_EQ(run(with_words(ask, "--base " + (directory_ / "moved").string())).exit_code, 0);
+
+  make_byte_model(base, 8);
+  const ProcessResult asked = run(ask);
+  EXPECT_EQ(asked.exit_code, 3);
+  EXPECT_NE(asked.err.find("the adapters are for the weights of"), std::string::npos) << asked.err;
+  const ProcessResult resumed = run(resume(path_, "--epochs 2"));
+  EXPECT_EQ(resumed.exit_code, 3);
+  EXPECT_NE(resumed.err.find("not those that the run began with"), std::string::npos)
+      << resumed.err;
+}
+
 TEST_F(FinetuneCommandTest, BadRowsAreNamedByFileAndLine) {
   const auto with_data = [&](const std::string& task, const fs::path& data,
                              const std::string& more = "--split 0.6,0.2,0.2") {

@@ -20,6 +20,7 @@
 #include "weights/adapter_folder.h"
 #include "weights/convert.h"
 #include "weights/model_folder.h"
+#include "weights/weights_hash.h"
 
 namespace llm {
 namespace {
@@ -135,6 +136,12 @@ std::string base_for(const ConvertArguments& arguments, const ModelLocation& loc
   return fs::canonical(location.folder).string();
 }
 
+// The adapters' own hash was compared when they were read; those of PEFT get one here.
+AdapterBase adapter_base_for(const ConvertArguments& arguments, const ModelLocation& location) {
+  const std::string hash = read_base_hash(location.adapters);
+  return {base_for(arguments, location), hash.empty() ? hash_of_weights(location.folder) : hash};
+}
+
 // Reading them compares all shapes with those of the base.
 void convert_from_adapters(const ConvertArguments& arguments, const ModelLocation& location) {
   verify_model_files(location.folder);
@@ -145,7 +152,7 @@ void convert_from_adapters(const ConvertArguments& arguments, const ModelLocatio
       arguments.merge ? load_merged_model(*backend, location) : load_model(*backend, location);
   run_conversion(arguments, location, tokenizer.get(), [&](const ConversionTarget& target) {
     return arguments.merge ? convert_model(*model, target)
-                           : convert_adapters(*model, base_for(arguments, location),
+                           : convert_adapters(*model, adapter_base_for(arguments, location),
                                               has_output_layer(location.adapters), target);
   });
 }

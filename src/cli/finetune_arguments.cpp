@@ -75,7 +75,7 @@ void add_model_options(CLI::App& command, FinetuneArguments& a) {
           "--pool", a.pool,
           "classify: what the output layer reads, the hidden state of the `last-token` of "
           "the text, of the `last` position of the padded row, or the `mean` over the text; "
-          "transformers knows the first one only [last-token]")
+          "transformers knows the first one only [that of MODEL, or last-token]")
       ->group(group);
   command
       .add_option(
@@ -235,7 +235,7 @@ void add_finetune_options(CLI::App& command, FinetuneArguments& a) {
   command.add_option(
       "MODEL", a.model,
       "what to start from: a model folder, run folder, checkpoint folder or the name "
-      "of a downloaded model; not needed with --resume");
+      "of a downloaded model; a classifier keeps its labels; not needed with --resume");
   command.add_option("--task", a.task, "`classify` or `instruct`")->type_name("TASK");
   command.add_option("-o,--out", a.output, "folder of the run")->required()->type_name("RUN");
   add_data_options(command, a);

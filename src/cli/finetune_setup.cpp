@@ -11,6 +11,7 @@
 #include "train/checkpoint.h"
 #include "train/run_folder.h"
 #include "weights/model_folder.h"
+#include "weights/weights_hash.h"
 
 namespace llm {
 namespace {
@@ -59,7 +60,10 @@ void open_base(FinetuneSetup& setup, const FinetuneArguments& arguments) {
   RunDescription& run = setup.job.run;
   const fs::path folder = resolve_model_folder(arguments.model);
   run.options.model = read_model_config(folder);
-  require_language_model(run.options.model, folder.string());
+  if (run.finetune->task != FinetuneTask::classify) {
+    require_language_model(run.options.model, folder.string());
+  }
+  run.options.model.pad_length = 0;  // of a classifier; it follows from the data
   setup.tokenizer = read_model_tokenizer(folder);
   if (setup.tokenizer == nullptr) {
     fail_input(folder.string(), "has no tokenizer", "put its tokenizer.json into the folder");
@@ -135,6 +139,22 @@ std::vector<float> balanced_weights(const FinetuneData& data) {
   return weights;
 }
 
+// Those of a classifier that is trained further, in its order, which is that of its output layer.
+LabelSet kept_labels(const std::vector<std::string>& of_model, const FinetuneData& data,
+                     const FinetuneOptions& finetune) {
+  LabelSet kept(of_model, finetune.base);
+  const std::vector<std::string>& names = data.labels.names();
+  const bool same = kept.size() == data.labels.size() &&
+                    std::all_of(names.begin(), names.end(),
+                                [&](const std::string& name) { return kept.find(name); });
+  if (same) return kept;
+  fail_input(data.train().source,
+             fmt::format("its labels are {}, but those of the classifier {} are {}",
+                         data.labels.joined(), finetune.base, kept.joined()),
+             "a classifier learns on with the labels that it has; for others, start from the "
+             "language model that it was made from");
+}
+
 void read_data(FinetuneSetup& setup, const FinetuneArguments& arguments) {
   FinetuneJob& job = setup.job;
   RunDescription& run = job.run;
@@ -142,6 +162,9 @@ void read_data(FinetuneSetup& setup, const FinetuneArguments& arguments) {
   ModelConfig& model = run.options.model;
   job.data = job.resume ? reread_finetune_data(finetune.task, job.folder, model.labels)
                         : read_finetune_data(finetune.task, files_of(arguments, run));
+  if (!job.resume && model.is_classifier() && run.options.init != "random") {
+    job.data.labels = kept_labels(model.labels, job.data, finetune);
+  }
   model.labels = job.data.labels.names();
   model.lora = finetune.lora;
   validate(finetune, model);
@@ -273,7 +296,7 @@ FinetuneSetup set_up_finetuning(const FinetuneArguments& arguments,
   if (job.resume) {
     require_resumable(*before.finetune, finetune, arguments.output);
     require_resumable(before.options, options, arguments.output);
-  } else if (adapters) {
+  } else if (adapters && !arguments.dry_run) {
     job.run.finetune->base_hash = hash_of_weights(resolve_model_folder(finetune.base));
   }
   job.merge = arguments.merge;

@@ -64,6 +64,7 @@ Inspected open(const std::string& model) {
   const AdapterConfig config = read_adapter_config(folder);
   Json adapters;
   adapters["base"] = config.base;
+  if (const std::string hash = read_base_hash(folder); !hash.empty()) adapters["base_hash"] = hash;
   adapters["rank"] = config.rank;
   adapters["alpha"] = decimal(config.alpha);
   adapters["dropout"] = decimal(config.dropout);

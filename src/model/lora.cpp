@@ -34,25 +34,28 @@ void add_product(std::span<float> weight, std::span<const float> a, std::span<co
 
 }  // namespace
 
+std::vector<float> merged_values(const Gpt& adapted, int index) {
+  const ParameterStore& store = adapted.parameters();
+  const Parameter& parameter = store.parameters()[static_cast<size_t>(index)];
+  std::vector<float> values = store.read(index, store.values());
+  if (!parameter.name.ends_with(kWeight)) return values;
+  const std::string layer = parameter.name.substr(0, parameter.name.size() - kWeight.size());
+  const int a = store.find(layer + ".lora_A"), b = store.find(layer + ".lora_B");
+  if (a < 0) return values;
+  const int64_t rank = store.parameters()[static_cast<size_t>(a)].shape[0];
+  add_product(values, store.read(a, store.values()), store.read(b, store.values()),
+              parameter.shape[0], rank, adapted.config().lora.scale());
+  return values;
+}
+
 void merge_adapters(const Gpt& adapted, Gpt& plain) {
-  const ParameterStore& from = adapted.parameters();
   ParameterStore& to = plain.parameters();
   for (size_t i = 0; i < to.parameters().size(); ++i) {
     const Parameter& parameter = to.parameters()[i];
     LLM_ASSERT(!parameter.adapter, "{} is an adapter", parameter.name);
-    const int source = from.find(parameter.name);
+    const int source = adapted.parameters().find(parameter.name);
     LLM_ASSERT(source >= 0, "{} is only in one of the models", parameter.name);
-    std::vector<float> values = from.read(source, from.values());
-    if (parameter.name.ends_with(kWeight)) {
-      const std::string layer = parameter.name.substr(0, parameter.name.size() - kWeight.size());
-      const int a = from.find(layer + ".lora_A"), b = from.find(layer + ".lora_B");
-      if (a >= 0) {
-        const int64_t rank = from.parameters()[static_cast<size_t>(a)].shape[0];
-        add_product(values, from.read(a, from.values()), from.read(b, from.values()),
-                    parameter.shape[0], rank, adapted.config().lora.scale());
-      }
-    }
-    to.write(static_cast<int>(i), to.values(), values);
+    to.write(static_cast<int>(i), to.values(), merged_values(adapted, source));
   }
 }
 

@@ -174,7 +174,7 @@ std::vector<int64_t> list_checkpoints(const fs::path& directory) {
 namespace {
 
 void write_model(const fs::path& folder, const Gpt& model, const CheckpointForm& form) {
-  if (form.adapter_base.empty()) {
+  if (form.adapter_base.name.empty()) {
     write_model_folder(folder, model, form.tokenizer);
   } else {
     write_adapter_folder(folder, model, form.adapter_base, model.config().is_classifier());

@@ -23,6 +23,7 @@
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 #include "train/train_state.h"
+#include "weights/adapter_folder.h"
 
 namespace llm {
 
@@ -46,8 +47,8 @@ std::vector<int64_t> list_checkpoints(const fs::path& directory);
 // What a checkpoint holds besides weights and the optimizer's state.
 struct CheckpointForm {
   const Tokenizer* tokenizer = nullptr;  // may stay null
-  // The model that the adapters are for, whose weights are then left out; empty: all weights.
-  std::string adapter_base;
+  // The model that the adapters are for, whose weights are then left out; no name: all weights.
+  AdapterBase adapter_base;
   std::optional<ChatTemplate> chat_template;  // that the model was taught in
 };
 

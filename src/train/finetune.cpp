@@ -6,7 +6,6 @@
 
 #include "backend/plan_backend.h"
 #include "base/error.h"
-#include "base/hash.h"
 #include "base/integer.h"
 #include "base/log.h"
 #include "model/lora.h"
@@ -15,6 +14,7 @@
 #include "train/run_setup.h"
 #include "train/signals.h"
 #include "weights/model_folder.h"
+#include "weights/weights_hash.h"
 
 namespace llm {
 namespace {
@@ -29,7 +29,7 @@ bool has_fixed_length(const FinetuneOptions& finetune, const ModelConfig& config
   return finetune.pack || (config.is_classifier() && config.pooling == Pooling::last);
 }
 
-// The weights to start from, with a new output layer where the model is a classifier.
+// The weights to start from, with a new output layer where a classifier begins as a language model.
 void read_base(const FinetuneOptions& finetune, Gpt& model) {
   const fs::path folder = resolve_model_folder(finetune.base);
   verify_model_files(folder);
@@ -37,8 +37,7 @@ void read_base(const FinetuneOptions& finetune, Gpt& model) {
     fail_input(folder.string(), "its weights are not those that the run began with",
                "the adapters are of no use with others; bring the model back");
   }
-  read_model_weights(folder, model,
-                     model.config().is_classifier() ? OutputLayer::new_one : OutputLayer::in_file);
+  read_model_weights(folder, model, output_layer_of(read_model_config(folder), model.config()));
 }
 
 TrainState initial_state(const FinetuneJob& job, Workspace& workspace) {
@@ -57,13 +56,6 @@ std::function<void(Gpt&)> base_reader(const FinetuneJob& job) {
 }
 
 }  // namespace
-
-std::string hash_of_weights(const fs::path& model_folder) {
-  for (const char* name : {"model.safetensors", "model.safetensors.index.json"}) {
-    if (fs::exists(model_folder / name)) return sha256_of_file(model_folder / name);
-  }
-  return "";
-}
 
 std::unique_ptr<Objective> objective_of(FinetuneTask task) {
   if (task == FinetuneTask::classify) return std::make_unique<Classification>();
@@ -191,7 +183,9 @@ class Run {
     resume_step_ = writes() ? prepare_folder(folder_, job_.run, job_.resume, write_data) : -1;
     resume_step_ = comm_.all_reduce(resume_step_, Reduce::max);  // the others wait for the folder
     form_.tokenizer = job_.tokenizer;
-    if (job_.finetune().trained == TrainedPart::lora) form_.adapter_base = job_.finetune().base;
+    if (job_.finetune().trained == TrainedPart::lora) {
+      form_.adapter_base = {job_.finetune().base, job_.finetune().base_hash};
+    }
     if (job_.finetune().task == FinetuneTask::instruct) {
       form_.chat_template = job_.finetune().format;
     }

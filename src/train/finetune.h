@@ -38,8 +38,6 @@ std::unique_ptr<ExampleBatches> batches_of(const ExamplePart& part, const Finetu
 // The tokens of every row of training, or of the longest one.
 int64_t row_length(const FinetuneData& data, const FinetuneOptions& finetune,
                    const ModelConfig& config);
-// Of the file with the weights of a model folder, or of its list of shards.
-std::string hash_of_weights(const fs::path& model_folder);
 // The objective of a task.
 std::unique_ptr<Objective> objective_of(FinetuneTask task);
 // What device memory is needed for, beside the numbers of the options.

@@ -33,7 +33,7 @@ TrainedPart trained_part_named(const std::string& name, const std::string& where
 struct FinetuneOptions {
   FinetuneTask task = FinetuneTask::classify;
   std::string base;  // the model to start from: an absolute path, or the name of a downloaded one
-  std::string base_hash;  // SHA-256 of its weights; of adapters, which are worth nothing without it
+  std::string base_hash;  // hash_of_weights(); for adapters, which are worth nothing without it
   TrainedPart trained = TrainedPart::all;
   LoraConfig lora;         // rank 0 unless `trained` is lora
   int64_t max_length = 0;  // tokens of an example, the rest is cut off; 0: longer ones are refused

@@ -10,6 +10,7 @@
 #include "model/lora.h"
 #include "weights/adapter_folder.h"
 #include "weights/model_folder.h"
+#include "weights/weights_hash.h"
 
 namespace llm {
 namespace {
@@ -54,9 +55,20 @@ std::optional<fs::path> newest_adapters(const fs::path& run) {
   return newest;
 }
 
-OutputLayer output_of(const ModelConfig& base, const ModelConfig& whole) {
-  return whole.is_classifier() && !base.is_classifier() ? OutputLayer::new_one
-                                                        : OutputLayer::in_file;
+// Adapters for other weights of the same shapes would load, and spoil every answer.
+void require_weights_of_base(const ModelLocation& location) {
+  const std::string wanted = read_base_hash(location.adapters);
+  if (wanted.empty()) return;
+  const std::string found = hash_of_weights(location.folder);
+  if (found == wanted) return;
+  constexpr size_t kShown = 12;  // digits
+  const std::string base = read_adapter_config(location.adapters).base;
+  fail_input(location.adapters.string(),
+             fmt::format("the adapters are for the weights of {} with the hash {}, but those of {} "
+                         "have {}",
+                         quoted_name(base), quoted_name(wanted.substr(0, kShown)),
+                         location.folder.string(), quoted_name(found.substr(0, kShown))),
+             "bring the model back that they were trained on, or name its place with --base MODEL");
 }
 
 }  // namespace
@@ -93,7 +105,8 @@ std::unique_ptr<Gpt> load_model(Backend& backend, const ModelLocation& location,
   if (!location.adapted()) return load_model(backend, location.folder, options);
   const ModelConfig base = read_model_config(location.folder);
   const ModelConfig config = read_adapted_config(location.adapters, base);
-  auto model = load_model(backend, location.folder, config, output_of(base, config), options);
+  require_weights_of_base(location);
+  auto model = load_model(backend, location.folder, config, output_layer_of(base, config), options);
   read_adapter_weights(location.adapters, *model);
   return model;
 }

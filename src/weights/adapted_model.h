@@ -28,7 +28,8 @@ ModelLocation locate_model(const std::string& model, const std::string& base = {
 // The config of the whole. Throws Error{input}.
 ModelConfig read_config(const ModelLocation& location);
 // The model, its adapters beside its weights as in training. Shapes are compared before any memory
-// is taken. Throws Error{input}.
+// is taken. Throws Error{input}, also where the adapters tell the hash of their base and it is
+// another.
 std::unique_ptr<Gpt> load_model(Backend& backend, const ModelLocation& location,
                                 const StoreOptions& options = {});
 // The same with the adapters merged into the weights, in float32.

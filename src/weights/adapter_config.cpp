@@ -178,7 +178,8 @@ Json adapter_config_json(const ModelConfig& config, const std::string& base, boo
   json["target_modules"] = Json::array();
   for (const AdapterTarget& target : kAdapterTargets) {
     const bool wanted = lora.*target.wanted || (target.module == "c_attn" && has_parts(lora));
-    if (wanted) json["target_modules"].push_back(target.module);
+    const bool whole = with_score && target.module == "score";
+    if (wanted && !whole) json["target_modules"].push_back(target.module);
   }
   json["fan_in_fan_out"] = true;  // GPT-2's weights are (in, out)
   json["bias"] = "none";

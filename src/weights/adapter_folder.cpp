@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "model/lora.h"
 #include "weights/safetensors.h"
 #include "weights/tensor_source.h"
 
@@ -26,6 +27,7 @@ constexpr const char* kTargetsKey = "lora_targets";
 constexpr const char* kLabelsKey = "labels";
 constexpr const char* kPoolingKey = "pooling";
 constexpr const char* kPadLengthKey = "pad_length";
+constexpr const char* kBaseHashKey = "base_hash";
 constexpr JsonLimits kConfigLimits = {8, 1 << 20, 100'000};
 
 // "h.0.attn.c_attn.lora_A" -> PEFT's name.
@@ -34,6 +36,7 @@ std::string name_in_file(const std::string& parameter) {
   return fmt::format("{}{}{}.weight", kPeftPrefix, outside ? "" : kTransformer, parameter);
 }
 constexpr const char* kScoreInFile = "base_model.model.score.weight";
+constexpr std::string_view kScoreLayer = "base_model.model.score.lora_";
 
 std::string parts_text(const LoraConfig& lora) {
   std::vector<std::string_view> parts;
@@ -79,7 +82,8 @@ void for_adapters(const ParameterStore& store, const Use& use) {
   }
 }
 
-void write_adapter_weights(const fs::path& path, const Gpt& model, bool with_score) {
+void write_adapter_weights(const fs::path& path, const Gpt& model, const std::string& base_hash,
+                           bool with_score) {
   const ModelConfig& config = model.config();
   const ParameterStore& store = model.parameters();
   std::vector<TensorInfo> infos;
@@ -92,6 +96,7 @@ void write_adapter_weights(const fs::path& path, const Gpt& model, bool with_sco
         {kScoreInFile, DType::f32, store.parameters()[static_cast<size_t>(score)].shape});
   }
   std::map<std::string, std::string> metadata = {{"format", "pt"}};
+  if (!base_hash.empty()) metadata[kBaseHashKey] = base_hash;
   if (has_parts(config.lora)) metadata[kTargetsKey] = parts_text(config.lora);
   if (config.is_classifier()) {
     metadata[kLabelsKey] = to_line(Json(config.labels));
@@ -108,20 +113,20 @@ void write_adapter_weights(const fs::path& path, const Gpt& model, bool with_sco
               ? to_file(values, parameter.shape[0], rows_in_file(config, parameter))
               : values);
   });
-  if (score >= 0) write(store.read(score, store.values()));
+  if (score >= 0) write(merged_values(model, score));
   writer.finish();
 }
 
 }  // namespace
 
-void write_adapter_folder(const fs::path& directory, const Gpt& model, const std::string& base,
+void write_adapter_folder(const fs::path& directory, const Gpt& model, const AdapterBase& base,
                           bool with_score) {
   make_directories(directory);
   write_whole(directory / kAdapterWeightsFile, [&](const fs::path& unfinished) {
-    write_adapter_weights(unfinished, model, with_score);
+    write_adapter_weights(unfinished, model, base.hash, with_score);
   });
   write_file_atomically(directory / kAdapterConfigFile,
-                        to_pretty_text(adapter_config_json(model.config(), base, with_score)));
+                        to_pretty_text(adapter_config_json(model.config(), base.name, with_score)));
 }
 
 namespace {
@@ -192,6 +197,11 @@ bool is_target(std::string_view module, const AdapterTarget& target) {
          (module.ends_with(target.layer) && module[module.size() - target.layer.size() - 1] == '.');
 }
 
+// An adapter of an output layer that is there whole is in it already.
+bool is_merged(std::string_view module, const SafetensorsFile& file) {
+  return module == "score" && file.find(kScoreInFile) != nullptr;
+}
+
 // Compares the ranks that the config tells with the tensors, and returns the highest; an adapter
 // that is several counts as one of a part of its rank.
 int64_t highest_rank(const AdapterConfig& config, const LoraConfig& lora,
@@ -200,6 +210,7 @@ int64_t highest_rank(const AdapterConfig& config, const LoraConfig& lora,
   for (const TensorInfo& tensor : file.tensors()) {
     const auto module = module_of(tensor.name);
     if (!module) continue;
+    if (!lora.score && is_merged(*module, file)) continue;
     const int64_t rank = config.rank_of(*module);
     if (tensor.shape.size() != 2 || tensor.shape[0] != rank) {
       fail_input(file.path().string(),
@@ -245,7 +256,8 @@ class AdapterTensors {
   }
   void refuse_others() const {
     for (const TensorInfo& tensor : file_.tensors()) {
-      if (known_.contains(tensor.name)) continue;
+      if (known_.contains(tensor.name) || tensor.name == kScoreInFile) continue;
+      if (tensor.name.starts_with(kScoreLayer) && file_.find(kScoreInFile) != nullptr) continue;
       fail_input(file_.path().string(),
                  fmt::format("tensor {} does not belong to the adapters of this model",
                              quoted_name(tensor.name)));
@@ -254,7 +266,7 @@ class AdapterTensors {
 
  private:
   const SafetensorsFile& file_;
-  std::set<std::string> known_ = {kScoreInFile};
+  std::set<std::string> known_;
 };
 
 // What an adapter of a lower rank lacks is zero, and what its scale differs from that of the model
@@ -290,6 +302,12 @@ bool has_output_layer(const fs::path& directory) {
   return SafetensorsFile(directory / kAdapterWeightsFile).find(kScoreInFile) != nullptr;
 }
 
+std::string read_base_hash(const fs::path& directory) {
+  const SafetensorsFile file(directory / kAdapterWeightsFile);
+  const auto found = file.metadata().find(kBaseHashKey);
+  return found == file.metadata().end() ? "" : found->second;
+}
+
 AdapterConfig read_adapter_config(const fs::path& directory) {
   const fs::path path = directory / kAdapterConfigFile;
   return parse_adapter_config(read_json_file(path, kConfigLimits), path.string());
@@ -309,7 +327,7 @@ ModelConfig read_adapted_config(const fs::path& directory, const ModelConfig& ba
   // The layers are those of the tensors that there are: the targets of the config may be patterns.
   for (const TensorInfo& tensor : file.tensors()) {
     const auto module = module_of(tensor.name);
-    if (!module) continue;
+    if (!module || is_merged(*module, file)) continue;
     for (const AdapterTarget& target : kAdapterTargets) {
       if (is_target(*module, target)) lora.*target.wanted = true;
     }
@@ -317,11 +335,13 @@ ModelConfig read_adapted_config(const fs::path& directory, const ModelConfig& ba
   const auto parts = file.metadata().find(kTargetsKey);
   if (parts != file.metadata().end()) set_parts(lora, parts->second, file.path().string());
   lora.rank = highest_rank(adapters, lora, file);
-  if (lora.rank == 0) fail_input(file.path().string(), "there are no adapters in it");
+  const TensorInfo* score = file.find(kScoreInFile);
+  if (lora.rank == 0 && score == nullptr) {
+    fail_input(file.path().string(), "there are no adapters in it");
+  }
   lora.alpha = lora.rank == adapters.rank ? adapters.alpha
                                           : adapters.alpha / static_cast<float>(adapters.rank) *
                                                 static_cast<float>(lora.rank);
-  const TensorInfo* score = file.find(kScoreInFile);
   if (score == nullptr && adapters.saves_score) {
     fail_input(file.path().string(), fmt::format("tensor \"{}\" is missing", kScoreInFile));
   }
@@ -344,7 +364,8 @@ void read_adapter_weights(const fs::path& directory, Gpt& model) {
   for_adapters(store, [&](int index, const Parameter& parameter) {
     values.emplace_back(index, read_adapter(tensors, adapters, model.config(), parameter));
   });
-  if (const int score = store.find("score.weight"); score >= 0 && file.find(kScoreInFile)) {
+  const int score = store.find("score.weight");
+  if (score >= 0 && !lora.score && file.find(kScoreInFile) != nullptr) {
     values.emplace_back(
         score, tensors.read(kScoreInFile, store.parameters()[static_cast<size_t>(score)].shape));
   }

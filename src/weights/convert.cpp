@@ -7,7 +7,6 @@
 
 #include "backend/plan_backend.h"
 #include "base/error.h"
-#include "weights/adapter_folder.h"
 #include "weights/book_file.h"
 #include "weights/llmc_file.h"
 #include "weights/model_folder.h"
@@ -135,7 +134,7 @@ ConversionResult convert_model(const Gpt& model, const ConversionTarget& target)
   return result;
 }
 
-ConversionResult convert_adapters(const Gpt& model, const std::string& base, bool with_score,
+ConversionResult convert_adapters(const Gpt& model, const AdapterBase& base, bool with_score,
                                   const ConversionTarget& target) {
   if (target.format != ModelFormat::hugging_face) {
     fail_usage("--format", "only hugging-face has adapters",
@@ -145,6 +144,11 @@ ConversionResult convert_adapters(const Gpt& model, const std::string& base, boo
     fail_usage("--dtype", "adapters are written in f32", "leave it out, or --merge them");
   }
   const ModelConfig& config = model.config();
+  if (config.lora.rank == 0) {
+    fail_usage("--merge",
+               "beside the whole output layer there are no adapters, and PEFT opens none",
+               "add it, for a whole model");
+  }
   if (target.tokenizer != nullptr) check_tokenizer(*target.tokenizer, config, "the model");
   ConversionResult result{target.directory / kAdapterWeightsFile, DType::f32, config};
   const ParameterStore& store = model.parameters();

@@ -9,6 +9,7 @@
 #include "model/gpt.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
+#include "weights/adapter_folder.h"
 #include "weights/model_source.h"
 
 namespace llm {
@@ -54,9 +55,10 @@ ConversionResult convert_model(Backend& backend, const ModelSource& source,
 ConversionResult convert_model(const Gpt& model, const ConversionTarget& target);
 
 // The adapters of a model, and where `with_score` the output layer of a classifier, as a folder of
-// PEFT. base: as write_adapter_folder() takes it. Errors as above, and Error{usage} for another
-// type than f32. The result counts the adapters' parameters only.
-ConversionResult convert_adapters(const Gpt& model, const std::string& base, bool with_score,
+// PEFT. Errors as above, and Error{usage} for another
+// type than f32 and where nothing but the output layer is there. The result counts the adapters'
+// parameters only.
+ConversionResult convert_adapters(const Gpt& model, const AdapterBase& base, bool with_score,
                                   const ConversionTarget& target);
 
 }  // namespace llm

@@ -221,6 +221,11 @@ TensorSource open_folder_weights(const fs::path& directory) {
   return open_safetensors(whole);
 }
 
+OutputLayer output_layer_of(const ModelConfig& base, const ModelConfig& whole) {
+  const bool new_one = whole.is_classifier() && !base.is_classifier();
+  return new_one ? OutputLayer::new_one : OutputLayer::in_file;
+}
+
 void read_model_weights(const fs::path& directory, Gpt& model, OutputLayer output) {
   ParameterStore& store = model.parameters();
   const TensorSource source = open_folder_weights(directory);

@@ -45,6 +45,8 @@ void require_classifier(const ModelConfig& config, const std::string& where);
 // The tensors of model.safetensors or, where there is none, of the shards that
 // model.safetensors.index.json tells. Throws Error{input}.
 TensorSource open_folder_weights(const fs::path& directory);
+// How a model with the config `whole` is read from a folder with the config `base`.
+OutputLayer output_layer_of(const ModelConfig& base, const ModelConfig& whole);
 // Reads them into the values of `model`. Names with and without "transformer."; mask buffers
 // (attn.bias, attn.masked_bias) skipped; missing, extra and misshapen tensors are named, before any
 // value is changed.

@@ -31,7 +31,7 @@ std::string words(int64_t row, char first) {
 
 }  // namespace
 
-fs::path make_byte_model(const fs::path& folder) {
+fs::path make_byte_model(const fs::path& folder, uint64_t seed) {
   const auto tokenizer = make_byte_tokenizer();
   ModelConfig config;
   config.layers = 1;
@@ -42,7 +42,7 @@ fs::path make_byte_model(const fs::path& folder) {
   config.vocab_size = tokenizer->vocab_size();
   const auto backend = make_cpu_backend();
   Gpt model(*backend, config, {});
-  model.parameters().initialize(7);
+  model.parameters().initialize(seed);
   write_model_folder(folder, model, tokenizer.get());
   return folder;
 }

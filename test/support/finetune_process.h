@@ -1,6 +1,7 @@
 // `llm finetune` as a process of its own, on a small model and small data.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -12,7 +13,7 @@
 namespace llm::test {
 
 // A folder with a small untrained language model over bytes: one layer, 16 channels, context 256.
-fs::path make_byte_model(const fs::path& folder);
+fs::path make_byte_model(const fs::path& folder, uint64_t seed = 7);
 // A folder with the config of a model and a tokenizer of bytes, whose weights are not really there:
 // enough for --dry-run.
 fs::path make_model_outline(const fs::path& folder, const ModelConfig& config);
