@@ -26,6 +26,19 @@ LLM_AVX2 inline float sum_of_8(__m256 x) {
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
 
+// One row waits for memory, and the processor's own prefetching stops at every page and never is
+// far enough ahead for both cores. Asks for the step of kPartialSums elements that comes this much
+// later; an address behind the end of the weight does no harm.
+constexpr int64_t kBytesAhead = 4096;
+
+template <typename Element>
+inline void prefetch_step(const Element* weight) {
+  const char* ahead = reinterpret_cast<const char*>(weight) + kBytesAhead;
+  for (size_t byte = 0; byte < kPartialSums * sizeof(Element); byte += 64) {
+    _mm_prefetch(ahead + byte, _MM_HINT_T0);
+  }
+}
+
 // --- AVX2: 4 registers of partial sums per row
 
 // 32 columns of kRows rows of x, `stride` apart.
@@ -75,7 +88,10 @@ LLM_AVX2 void group_avx2(const FewRows& product, const Element* weight, const Or
     for (int r = 0; r < kRows; ++r) {
       for (int i = 0; i < 4; ++i) sums[r][i] = _mm256_setzero_ps();
     }
-    for (int64_t c = 0; c < whole; c += kPartialSums) step_avx2<kRows>(sums, x + c, stride, w + c);
+    for (int64_t c = 0; c < whole; c += kPartialSums) {
+      if constexpr (kRows == 1) prefetch_step(w + c);
+      step_avx2<kRows>(sums, x + c, stride, w + c);
+    }
     if (whole < in) {
       load_rest(rest_weight, w + whole, in - whole);
       step_avx2<kRows>(sums, rest_x, kPartialSums, rest_weight);
@@ -151,6 +167,7 @@ LLM_AVX512 inline void tile_avx512(const FewRows& product, const Element* weight
     for (auto& of_row : of_output) of_row[0] = of_row[1] = _mm512_setzero_ps();
   }
   for (int64_t c = 0; c < whole; c += kPartialSums) {
+    if constexpr (kRows == 1) prefetch_step(w + c);
     step_avx512<kRows, kOutputs>(sums, x + c, rows.stride(), w + c, in);
   }
   if (whole < in) {

@@ -10,15 +10,15 @@ if [[ -z "$tool" ]]; then
   echo "lint: no clang-tidy here; scripts/setup.sh --dev installs it" >&2
   exit 1
 fi
-cmake --preset cpu -B build-lint -DLLM_TESTS=OFF >/dev/null
+cmake --preset cpu -B build-lint -DLLM_TESTS=OFF -DCMAKE_UNITY_BUILD=OFF >/dev/null
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-# CHECKS FILE... : CHECKS are added to those of .clang-tidy.
+# BUILD CHECKS FILE... : CHECKS are added to those of .clang-tidy.
 check() {
-  local checks=$1
-  shift
-  printf '%s\0' "$@" | xargs -0 -n 1 -P "$(nproc)" "$tool" -p build-lint --quiet \
+  local build=$1 checks=$2
+  shift 2
+  printf '%s\0' "$@" | xargs -0 -n 1 -P "$(nproc)" "$tool" -p "$build" --quiet \
     --warnings-as-errors='*' --config-file=.clang-tidy --checks="$checks" >"$log" 2>&1 || {
     grep -vE '^[0-9]+ warnings? (generated|treated)|^Suppressed|^Use -header-filter|^$' "$log" >&2
     echo "lint: clang-tidy has complaints (above)" >&2
@@ -26,12 +26,14 @@ check() {
   }
 }
 if [[ $# -gt 0 ]]; then
-  check '' "$@"
+  check build-lint '' "$@"
   echo "lint: $# files, no complaints"
   exit 0
 fi
 mapfile -t files < <(git ls-files 'llm.cpp' 'src/*.cpp' 'cpu_ref/*.cpp')
-mapfile -t together < <(find build-lint/CMakeFiles -path '*/llm_*' -name 'unity_*.cxx')
-check '-bugprone-suspicious-include' "${together[@]}" llm.cpp cpu_ref/*.cpp
-check '-*,misc-unused-using-decls' "${files[@]}"
+cmake --preset cpu -B build-lint/together -DLLM_TESTS=OFF >/dev/null
+mapfile -t together < <(find build-lint/together -name 'unity_*.cxx')
+check build-lint/together '-bugprone-suspicious-include' "${together[@]}"
+check build-lint '' cpu_ref/*.cpp
+check build-lint '-*,misc-unused-using-decls' "${files[@]}"
 echo "lint: ${#files[@]} files, no complaints"

@@ -15,11 +15,13 @@ namespace {
 // Whether this program runs within the address space that is limited below.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr bool kCanLimit = false;
+constexpr double kSlowdown = 5;  // by sanitizers, without most of the optimization
 #else
 constexpr bool kCanLimit = true;
+constexpr double kSlowdown = 1;
 #endif
 
-constexpr double kMostSeconds = 1;                // of processor time: the machine may be busy
+constexpr double kMostSeconds = 1 * kSlowdown;    // of processor time: the machine may be busy
 constexpr double kPatience = 20;                  // of wall time
 constexpr int64_t kMemoryLimitKiB = 1 << 20;      // 1 GiB of address space
 constexpr int64_t kMostResidentKiB = 300 * 1024;  // of any of them

@@ -1,59 +1,13 @@
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <limits>
 
 #include "base/error.h"
-#include "cpu_ref/cpu_backend.h"
 #include "infer/decoder.h"
 #include "infer/engine.h"
-#include "support/small_model.h"
-#include "support/text_samples.h"
-#include "text/pattern.h"
+#include "support/engine_test.h"
 
-namespace llm {
+namespace llm::test {
 namespace {
-
-using Ids = std::vector<TokenId>;
-
-// 65 characters, as many as the model has tokens.
-std::string alphabet() {
-  std::string text = "\n ";
-  for (char c = '!'; text.size() < 65; ++c) text += c;
-  return text;
-}
-
-class EngineTest : public testing::Test {
- protected:
-  EngineTest() { test::fill_golden_weights(model_); }
-
-  // Logits behind the last of `ids`, the whole sequence at once and no cache.
-  std::vector<float> uncached_logits(const Ids& ids) {
-    const auto length = static_cast<int64_t>(ids.size());
-    const std::vector<float> all =
-        test::inference_logits(model_, {1, length, ids, std::vector<int32_t>(ids.size(), 0)});
-    return {all.end() - model_.config().vocab_size, all.end()};
-  }
-  static void expect_near(std::span<const float> a, std::span<const float> b,
-                          const std::string& what) {
-    ASSERT_EQ(a.size(), b.size());
-    for (size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], 1e-4) << what << ", token " << i;
-  }
-  Ids prompt(int64_t length, int64_t step = 0) {
-    return test::golden_tokens(step, 1, length, 65).tokens;
-  }
-  std::vector<Generation> generate(const std::vector<Ids>& prompts,
-                                   const GenerateOptions& options) {
-    return Engine(model_, *tokenizer_).generate(prompts, options);
-  }
-
-  std::unique_ptr<Backend> backend_ = make_cpu_backend();
-  Gpt model_{*backend_, test::golden_config(), {}};  // context 32
-  std::unique_ptr<Tokenizer> tokenizer_ = make_char_tokenizer(alphabet());
-  GenerateOptions greedy_{.sampler = {.temperature = 0}, .max_tokens = 20, .stop = {}};
-  GenerateOptions random_{
-      .sampler = {.temperature = 1, .top_k = 0}, .seed = 3, .max_tokens = 20, .stop = {}};
-};
 
 TEST_F(EngineTest, CachedLogitsEqualUncachedOnes) {
   Decoder decoder(model_, 1, 32);
@@ -133,8 +87,8 @@ TEST_F(EngineTest, TheSameTextWhateverTheBatch) {
 // Not only the text: every bit of the logits, in either type.
 TEST_F(EngineTest, TheSameLogitsWhateverTheBatch) {
   for (DType dtype : {DType::f32, DType::bf16}) {
-    Gpt model(*backend_, test::golden_config(), {.dtype = dtype});
-    test::fill_golden_weights(model);
+    Gpt model(*backend_, golden_config(), {.dtype = dtype});
+    fill_golden_weights(model);
     std::vector<std::vector<float>> alone;  // of step n
     for (size_t sequences : {1, 2, 5, 16, 40}) {
       Decoder decoder(model, static_cast<int64_t>(sequences), 32);
@@ -160,13 +114,13 @@ TEST_F(EngineTest, TheSameLogitsWhateverTheBatch) {
 }
 
 TEST_F(EngineTest, WeightsInBf16GiveTheLogitsOfTheRoundedWeights) {
-  Gpt rounded(*backend_, test::golden_config(), {.dtype = DType::bf16});
-  test::fill_golden_weights(rounded);
+  Gpt rounded(*backend_, golden_config(), {.dtype = DType::bf16});
+  fill_golden_weights(rounded);
   const ParameterStore& from = rounded.parameters();
   ParameterStore& to = model_.parameters();
   for (size_t i = 0; i < from.parameters().size(); ++i) {
     const int index = static_cast<int>(i);
-    to.write(index, to.values(), test::read_all(rounded, from.values(), index));
+    to.write(index, to.values(), read_all(rounded, from.values(), index));
   }
   Decoder in_bf16(rounded, 1, 32), in_f32(model_, 1, 32);
   in_bf16.prefill(0, prompt(5));
@@ -193,16 +147,6 @@ TEST_F(EngineTest, TheSameSeedGivesTheSameText) {
   EXPECT_EQ(first[1].ids, second[1].ids);
   random_.seed = 4;
   EXPECT_NE(generate({prompt(4)}, random_)[0].ids, first[0].ids);
-}
-
-TEST_F(EngineTest, StopsWhenTheContextIsFull) {
-  greedy_.max_tokens = 1000;
-  const auto results = generate({prompt(30), prompt(32, 1), prompt(5, 2)}, greedy_);
-  // The last token is drawn behind a full context and needs no place in it.
-  EXPECT_EQ(results[0].ids.size(), 3u);
-  EXPECT_EQ(results[1].ids.size(), 1u);
-  EXPECT_EQ(results[2].ids.size(), 28u);
-  for (const Generation& result : results) EXPECT_EQ(result.reason, FinishReason::context);
 }
 
 TEST_F(EngineTest, SlidingKeepsTheLastHalfOfTheContext) {
@@ -236,75 +180,6 @@ TEST_F(EngineTest, StreamsExactlyTheText) {
                                      });
   for (size_t s = 0; s < 3; ++s) EXPECT_EQ(streamed[s], results[s].text);
   EXPECT_EQ(ends, std::vector<int>(3, 1));
-}
-
-TEST_F(EngineTest, StopStringsEndTheTextBeforeThem) {
-  const Generation whole = generate({prompt(6)}, random_)[0];
-  const std::string stop = whole.text.substr(7, 3);
-  random_.stop = {"no such text", stop};
-  const Generation cut = generate({prompt(6)}, random_)[0];
-  EXPECT_EQ(cut.reason, FinishReason::stop_string);
-  EXPECT_EQ(cut.text, whole.text.substr(0, whole.text.find(stop)));
-  EXPECT_EQ(cut.ids, Ids(whole.ids.begin(), whole.ids.begin() + whole.text.find(stop)));
-}
-
-TEST_F(EngineTest, TheTokensOfAStopStringGoButNotThoseThatTheTextNeeds) {
-  // Tokens of several letters, so that a stop string may begin and end within a token.
-  const auto tokenizer = test::small_bpe_tokenizer(kGpt2Pattern);
-  ModelConfig config = test::golden_config();
-  config.vocab_size = tokenizer->vocab_size();
-  Gpt model(*backend_, config, {});
-  test::fill_golden_weights(model);
-  random_.ignore_end_of_text = true;
-  random_.logprobs = 1;
-  Engine engine(model, *tokenizer);
-  const Generation whole = engine.generate(std::vector<Ids>{prompt(6)}, random_)[0];
-  for (size_t at = 0; at + 4 < whole.text.size(); ++at) {
-    random_.stop = {whole.text.substr(at, 4)};
-    const Generation cut = engine.generate(std::vector<Ids>{prompt(6)}, random_)[0];
-    ASSERT_EQ(cut.reason, FinishReason::stop_string);
-    ASSERT_EQ(cut.reports.size(), cut.ids.size());
-    ASSERT_EQ(cut.ids, Ids(whole.ids.begin(), whole.ids.begin() + cut.ids.size()));
-    ASSERT_TRUE(tokenizer->decode(cut.ids).starts_with(cut.text)) << cut.text;
-    if (cut.ids.empty()) continue;
-    const std::string before = tokenizer->decode(Ids(cut.ids.begin(), cut.ids.end() - 1));
-    ASSERT_LT(before.size(), cut.text.size());
-  }
-}
-
-TEST_F(EngineTest, StopIdsEndASampleEvenWhereEndOfTextDoesNot) {
-  const Generation whole = generate({prompt(6)}, random_)[0];
-  random_.stop_ids = {64, whole.ids[7]};
-  random_.ignore_end_of_text = true;
-  const Generation ended = generate({prompt(6)}, random_)[0];
-  EXPECT_EQ(ended.reason, FinishReason::end_of_text);
-  const auto first = std::find(whole.ids.begin(), whole.ids.end(), whole.ids[7]);
-  EXPECT_EQ(ended.ids, Ids(whole.ids.begin(), first));
-}
-
-TEST_F(EngineTest, AnInterruptionKeepsWhatIsThere) {
-  const Generation whole = generate({prompt(6)}, random_)[0];
-  int asked = 0;
-  random_.interrupted = [&] { return ++asked == 5; };
-  const Generation cut = generate({prompt(6)}, random_)[0];
-  EXPECT_EQ(cut.reason, FinishReason::interrupted);
-  EXPECT_EQ(cut.ids, Ids(whole.ids.begin(), whole.ids.begin() + 5));
-  EXPECT_EQ(cut.text, whole.text.substr(0, 5));
-}
-
-TEST_F(EngineTest, EndOfTextEndsASampleAndIsNotPartOfIt) {
-  const Generation whole = generate({prompt(6)}, random_)[0];
-  ModelConfig config = test::golden_config();
-  config.eos_token_id = whole.ids[4];
-  Gpt model(*backend_, config, {});
-  test::fill_golden_weights(model);
-  Engine engine(model, *tokenizer_);
-  const Generation ended = engine.generate(std::vector<Ids>{prompt(6)}, random_)[0];
-  EXPECT_EQ(ended.reason, FinishReason::end_of_text);
-  const auto first = std::find(whole.ids.begin(), whole.ids.end(), whole.ids[4]);
-  EXPECT_EQ(ended.ids, Ids(whole.ids.begin(), first));
-  random_.ignore_end_of_text = true;
-  EXPECT_EQ(engine.generate(std::vector<Ids>{prompt(6)}, random_)[0].ids, whole.ids);
 }
 
 TEST_F(EngineTest, TokensWithoutTextAreNeverDrawn) {
@@ -410,10 +285,10 @@ TEST_F(EngineTest, ABrokenModelIsANumericsError) {
 }
 
 TEST_F(EngineTest, AContextOfOneTokenWorks) {
-  ModelConfig config = test::golden_config();
+  ModelConfig config = golden_config();
   config.context = 1;
   Gpt model(*backend_, config, {});
-  test::fill_golden_weights(model);
+  fill_golden_weights(model);
   greedy_.overflow = ContextOverflow::slide;
   const auto results = Engine(model, *tokenizer_).generate(std::vector<Ids>{{3}, {4, 5}}, greedy_);
   EXPECT_EQ(results[0].ids.size(), 20u);
@@ -421,4 +296,4 @@ TEST_F(EngineTest, AContextOfOneTokenWorks) {
 }
 
 }  // namespace
-}  // namespace llm
+}  // namespace llm::test

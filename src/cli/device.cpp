@@ -76,7 +76,10 @@ std::unique_ptr<Backend> make_backend(const std::string& given, const DeviceOpti
     fail_usage("--device", fmt::format("\"{}\" is none of auto, cpu, cuda, cuda:N", device));
   }
   const int count = cuda_device_count(reason);
-  if (count == 0) throw Error(ErrorKind::device, "--device", reason, "use --device cpu");
+  if (count == 0) {
+    throw Error(ErrorKind::device, "--device", fmt::format("{}: {}", device, reason),
+                "use --device cpu");
+  }
   const int number =
       device == "cuda" ? gpu_of_process(find_launcher(), count) : std::stoi(device.substr(5));
   if (number >= count) {

@@ -16,7 +16,7 @@
 namespace llm {
 namespace {
 
-constexpr int64_t kPieceElements = 1 << 16;  // on the host at once, by thread
+constexpr int64_t kHashedElements = 1 << 16;  // on the host at once, by thread
 constexpr std::string_view kBodyPrefix = "transformer.";
 
 // Of the values of a tensor, which lie together, in the order of the file.
@@ -26,8 +26,8 @@ std::string hash_of_values(const TensorSource& source, const SourceTensor& tenso
   const MatrixView view{tensor.data.data(), tensor.dtype, 1, all, all, 1};
   std::vector<float> piece;
   std::vector<uint16_t> rounded;
-  for (int64_t begin = 0; begin < all; begin += kPieceElements) {
-    const int64_t count = std::min(kPieceElements, all - begin);
+  for (int64_t begin = 0; begin < all; begin += kHashedElements) {
+    const int64_t count = std::min(kHashedElements, all - begin);
     piece.resize(static_cast<size_t>(count));
     read_block(piece, view, 0, 1, begin, count);
     rounded.resize(piece.size());
