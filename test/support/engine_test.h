@@ -33,9 +33,7 @@ class EngineTest : public testing::Test {
     ASSERT_EQ(a.size(), b.size());
     for (size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], 1e-4) << what << ", token " << i;
   }
-  Ids prompt(int64_t length, int64_t step = 0) {
-    return golden_tokens(step, 1, length, 65).tokens;
-  }
+  Ids prompt(int64_t length, int64_t step = 0) { return golden_tokens(step, 1, length, 65).tokens; }
   std::vector<Generation> generate(const std::vector<Ids>& prompts,
                                    const GenerateOptions& options) {
     return Engine(model_, *tokenizer_).generate(prompts, options);
