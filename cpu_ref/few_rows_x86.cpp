@@ -32,10 +32,10 @@ LLM_AVX2 inline float sum_of_8(__m256 x) {
 constexpr int64_t kBytesAhead = 4096;
 
 template <typename Element>
-inline void prefetch_step(const Element* weight) {
-  const char* ahead = reinterpret_cast<const char*>(weight) + kBytesAhead;
+LLM_AVX2 inline void prefetch_step(const Element* weight) {
+  const uintptr_t ahead = reinterpret_cast<uintptr_t>(weight) + kBytesAhead;
   for (size_t byte = 0; byte < kPartialSums * sizeof(Element); byte += 64) {
-    _mm_prefetch(ahead + byte, _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(ahead + byte), _MM_HINT_T0);
   }
 }
 

@@ -31,9 +31,11 @@ if [[ $# -gt 0 ]]; then
   exit 0
 fi
 mapfile -t files < <(git ls-files 'llm.cpp' 'src/*.cpp' 'cpu_ref/*.cpp')
+rm -rf build-lint/together  # files of former builds would stay
 cmake --preset cpu -B build-lint/together -DLLM_TESTS=OFF >/dev/null
 mapfile -t together < <(find build-lint/together -name 'unity_*.cxx')
+[[ ${#together[@]} -gt 0 ]] || { echo "lint: found no files to read together" >&2; exit 1; }
 check build-lint/together '-bugprone-suspicious-include' "${together[@]}"
-check build-lint '' cpu_ref/*.cpp
+check build-lint '' llm.cpp cpu_ref/*.cpp
 check build-lint '-*,misc-unused-using-decls' "${files[@]}"
 echo "lint: ${#files[@]} files, no complaints"

@@ -125,9 +125,8 @@ TEST_F(AdaptedModel, OtherWeightsOfTheSameShapesAreRefused) {
   store.write(gain, store.values(), values);
   write_model_folder(directory_ / "other", *base, nullptr);
   const ModelLocation wrong = locate_model(path("ours"), path("other"));
-  const std::string found = hash_of_weights(directory_ / "other");
-  for (const std::string& part : {hash.substr(0, 12), found.substr(0, 12), path("other"),
-                                  std::string("\"../base\""), std::string("--base MODEL")}) {
+  for (const std::string& part : {hash.substr(0, 12), path("other"), std::string("\"../base\""),
+                                  std::string("--base MODEL")}) {
     test::expect_error(ErrorKind::input, part, [&] { load_model(*backend_, wrong); });
     test::expect_error(ErrorKind::input, part, [&] { load_merged_model(*backend_, wrong); });
   }

@@ -185,6 +185,21 @@ TEST_F(AdapterFolder, AnAdapterOfTheWholeOutputLayerIsMergedIntoIt) {
   }
 }
 
+// Former versions wrote the adapter beside the layer without it, and named it as a target.
+TEST_F(AdapterFolder, AnOutputLayerBothWholeAndATargetIsRefused) {
+  ModelConfig config = test::golden_config();
+  const ModelConfig base = config;
+  config.labels = {"a", "b"};
+  config.lora = every_layer(true);
+  write_adapter_folder(folder_, *make(config, 1), {"base", ""}, true);
+  EXPECT_NO_THROW(read_adapted_config(folder_, base));
+  Json json = read_json_file(folder_ / kAdapterConfigFile);
+  json["target_modules"].push_back("score");
+  write_file_atomically(folder_ / kAdapterConfigFile, to_line(json));
+  test::expect_error(ErrorKind::input, "whole and a target",
+                     [&] { read_adapted_config(folder_, base); });
+}
+
 TEST_F(AdapterFolder, RefusesWhatItDoesNotKnow) {
   ModelConfig config = test::golden_config();
   const ModelConfig base = config;

@@ -6,10 +6,44 @@
 
 #include "base/json.h"
 #include "cli/op_cases.h"
+#include "model/config.h"
 #include "support/subprocess.h"
+#include "support/temporary_directory.h"
+#include "weights/model_folder.h"
 
 namespace llm::test {
 namespace {
+
+// The config of a small model, for its shape.
+class BenchOfAShape : public testing::Test {
+ protected:
+  BenchOfAShape() {
+    config_.layers = 2;
+    config_.heads = config_.kv_heads = 2;
+    config_.channels = 32;
+    config_.hidden = 128;
+    config_.context = 64;
+    config_.vocab_size = 300;
+    config_.set_dropout(0.1f);  // which is not measured
+    write_model_config(directory_.path(), config_, DType::f32);
+  }
+  // `bench COMMAND --model CONFIG --device cpu MORE... --json` and its figures.
+  ProcessResult bench(const char* command, const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {
+        "bench",    command, "--model", (directory_ / "config.json").string(),
+        "--device", "cpu",   "--json"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const ProcessResult result = run_llm(arguments);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    const size_t last = result.out.rfind("\n{");
+    if (last != std::string::npos) figures_ = parse_json(result.out.substr(last + 1), "output");
+    return result;
+  }
+
+  TemporaryDirectory directory_;
+  ModelConfig config_;
+  Json figures_ = Json::object();
+};
 
 TEST(BenchCommand, TimesEveryOp) {
   for (const char* dtype : {"f32", "bf16"}) {
@@ -43,38 +77,53 @@ TEST(BenchCommand, TimesTheOpsThatAreNamed) {
   EXPECT_EQ(result.out.find("layernorm"), std::string::npos);
 }
 
-TEST(BenchCommand, TrainSaysWhatItIsAt) {
-  const ProcessResult result = run_llm(
-      {"bench", "train", "--device", "cpu", "--batch", "1", "--length", "8", "--steps", "1"});
-  EXPECT_EQ(result.exit_code, 0) << result.err;
+TEST_F(BenchOfAShape, TrainSaysWhatItIsAt) {
+  const ProcessResult result = bench("train", {"--batch", "1", "--length", "8", "--steps", "2"});
   EXPECT_TRUE(result.err.starts_with("making the model")) << result.err;
   EXPECT_NE(result.out.find("ms per step"), std::string::npos) << result.out;
+  const double flops = figures_.at("flops_per_second"), rate = figures_.at("tokens_per_second");
+  EXPECT_NEAR(flops / rate, training_flop_per_token(config_, 8), 1e-3 * flops / rate);
+  EXPECT_GT(figures_.at("share_of_product"), 0);
+  EXPECT_FALSE(figures_.contains("mfu"));  // the peak of a CPU is not known
 }
 
-TEST(BenchCommand, TrainsAdaptersAlone) {
-  const ProcessResult result =
-      run_llm({"bench", "train", "--device", "cpu", "--batch", "1", "--length", "8", "--steps", "1",
-               "--lora-rank", "16", "--json"});
-  EXPECT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_NE(result.out.find("adapters of rank 16: 2,654,208 trained parameters"), std::string::npos)
-      << result.out;
-  const Json json = parse_json(result.out.substr(result.out.rfind("\n{") + 1), "output");
-  EXPECT_EQ(json.at("trained_parameters"), 2654208);
-  EXPECT_FALSE(json.contains("flops"));
-}
-
-TEST(BenchCommand, DecodeSaysHowFastTokensCome) {
-  const ProcessResult result = run_llm({"bench", "decode", "--device", "cpu", "--prompt", "3",
-                                        "--tokens", "4", "--sequences", "2", "--json"});
-  EXPECT_EQ(result.exit_code, 0) << result.err;
-  const size_t last = result.out.rfind("\n{");
-  ASSERT_NE(last, std::string::npos) << result.out;
-  const Json json = parse_json(result.out.substr(last + 1), "output");
-  EXPECT_EQ(json.at("together").at("sequences"), 2);
-  for (const char* part : {"alone", "together", "prefill"}) {
-    EXPECT_GT(json.at(part).at("tokens_per_second"), 0) << part;
+TEST(BenchCommand, TrainRefusesWhatMakesNoSense) {
+  const auto refused = [](const std::vector<std::string>& more, const std::string& message) {
+    std::vector<std::string> arguments = {"bench", "train", "--device", "cpu"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const ProcessResult result = run_llm(arguments);
+    EXPECT_EQ(result.exit_code, 2) << result.err;
+    EXPECT_NE(result.err.find(message), std::string::npos) << result.err;
+  };
+  for (const char* option :
+       {"--batch", "--length", "--total-batch-tokens", "--lora-rank", "--steps"}) {
+    refused({option, "-1"}, option);
   }
-  EXPECT_GT(json.at("alone").at("share_of_bandwidth_bound"), 0);
+  refused({"--lora-targets", "q"}, "--lora-rank");
+  refused({"--memory-limit", "nan"}, "--memory-limit");
+  refused({"--memory-limit", "8"}, "is for GPUs");
+  refused({"--retune"}, "--retune");
+  refused({"--attention", "flash"}, "--attention");
+}
+
+TEST_F(BenchOfAShape, TrainsAdaptersAlone) {
+  const ProcessResult result =
+      bench("train", {"--batch", "1", "--length", "8", "--steps", "1", "--lora-rank", "4"});
+  // 2 layers; q, k, v and the projection of width 32, and 32 x 128 twice.
+  constexpr int64_t kExpected = 2 * 4 * (4 * (32 + 32) + 2 * (32 + 128));
+  EXPECT_NE(result.out.find("adapters of rank 4: 4,608 trained parameters"), std::string::npos)
+      << result.out;
+  EXPECT_EQ(figures_.at("trained_parameters"), kExpected);
+  EXPECT_FALSE(figures_.contains("flops_per_second"));
+}
+
+TEST_F(BenchOfAShape, DecodeSaysHowFastTokensCome) {
+  bench("decode", {"--prompt", "3", "--tokens", "4", "--sequences", "2"});
+  EXPECT_EQ(figures_.at("together").at("sequences"), 2);
+  for (const char* part : {"alone", "together", "prefill"}) {
+    EXPECT_GT(figures_.at(part).at("tokens_per_second"), 0) << part;
+  }
+  EXPECT_GT(figures_.at("alone").at("share_of_bandwidth_bound"), 0);
 }
 
 TEST(BenchCommand, Help) {

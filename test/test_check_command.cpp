@@ -76,6 +76,18 @@ TEST(CheckCommand, TheSameSeedGivesTheSameErrors) {
   EXPECT_NE(first.out, other.out);
 }
 
+TEST(CheckCommand, RefusesAnAttentionThatDoesNotExist) {
+  for (const auto& command : {std::vector<std::string>{"check"}, {"bench", "ops"}}) {
+    std::vector<std::string> words = command;
+    for (const char* word : {"gelu", "--device", "cpu", "--attention", "flash"}) {
+      words.emplace_back(word);
+    }
+    const ProcessResult result = run_llm(words);
+    EXPECT_EQ(result.exit_code, 2) << result.err;
+    EXPECT_NE(result.err.find("--attention"), std::string::npos) << result.err;
+  }
+}
+
 TEST(CheckCommand, Help) {
   const ProcessResult result = run_llm({"check", "--help"});
   EXPECT_EQ(result.exit_code, 0);

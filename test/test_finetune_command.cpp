@@ -174,6 +174,8 @@ TEST_F(FinetuneCommandTest, ResumingRefusesWhatMayNotChange) {
   refused(resume(path_, "--mask-prompt"), "--mask-prompt is true");
   refused(resume(path_, "--total-batch 16"), "--total-batch");
   refused(resume(path_, "--train x.json"), "--train");
+  refused(resume(path_, "--quoting csv"), "--quoting");
+  refused(resume(path_, "--label-column a"), "--label-column");
   refused({"pretrain", "--resume", "-o", path_.string()}, "one of fine-tuning");
   refused(instruct(path_, options), "there is a run in this folder");
   const ProcessResult longer = run(resume(path_, "--steps 6 --json"));
@@ -232,6 +234,13 @@ TEST_F(FinetuneCommandTest, AdaptersAloneAreSavedAndCanBeMerged) {
   EXPECT_NE(file_hash(model_ / "model.safetensors"),
             file_hash(path_ / "merged" / "model.safetensors"));
   EXPECT_EQ(read_json_file(path_ / "merged" / "llm_chat.json"), Json({{"template", "alpaca"}}));
+  // While it still trained, the newest checkpoint had them.
+  fs::remove(path_ / "adapter_config.json");
+  fs::remove(path_ / "adapter_model.safetensors");
+  const ProcessResult inspected = run({"inspect", path_.string()});
+  EXPECT_EQ(inspected.exit_code, 0) << inspected.err;
+  EXPECT_NE(inspected.out.find("LoRA adapters"), std::string::npos) << inspected.out;
+  EXPECT_NE(inspected.err.find("has no adapters of its own yet"), std::string::npos);
 }
 
 // The weights of the base are trained on, and the adapters no longer fit.
@@ -298,6 +307,7 @@ TEST_F(FinetuneCommandTest, RefusesOptionsThatMakeNoSense) {
   expect_refused(classify(path_, "--trainable lora --lora-rank 0"), 2, "--lora-rank");
   expect_refused(classify(path_, "--trainable lora --lora-targets q,qkv"), 2, "--lora-targets");
   expect_refused(classify(path_, "--trainable lora --init random"), 2, "--init");
+  expect_refused(classify(path_, "--trainable lora --lora-targets score"), 2, "--trainable head");
   expect_refused(classify(path_, "--split 0.7,0.7"), 2, "--split");
   expect_refused(classify(path_, "--split 60,10,20"), 2, "too few");
   expect_refused(classify(path_, "--class-weights 1,2,3"), 2, "--class-weights");

@@ -118,6 +118,19 @@ TEST_F(FinetuneFurther, PoolingIsThatOfTheClassifier) {
   EXPECT_EQ(read_model_config(other).pad_length, 0);
 }
 
+TEST_F(FinetuneFurther, RowsOfAClassifierOfTheLastPositionStayAsLong) {
+  const fs::path last = directory_ / "last", again = directory_ / "again";
+  const fs::path other = directory_ / "other";
+  ASSERT_EQ(llm(begin(classifier_, last, "--steps 1 --pool last --max-length 30")).exit_code, 0);
+  ASSERT_EQ(read_model_config(last).pad_length, 30);
+  const ProcessResult result = llm(begin(last, again, "--steps 1"));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(read_model_config(again).pad_length, 30);
+  EXPECT_NE(result.err.find("rows stay 30 tokens long"), std::string::npos) << result.err;
+  ASSERT_EQ(llm(begin(last, other, "--steps 1 --max-length 28")).exit_code, 0);
+  EXPECT_EQ(read_model_config(other).pad_length, 28);
+}
+
 TEST_F(FinetuneFurther, OtherLabelsAreRefused) {
   const fs::path three = directory_ / "three.csv";
   write_file_atomically(three,

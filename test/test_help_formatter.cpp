@@ -75,6 +75,10 @@ TEST(Help, FitsAHundredColumns) {
                                                           {"eval"},
                                                           {"import"},
                                                           {"export"},
+                                                          {"finetune"},
+                                                          {"classify"},
+                                                          {"bench", "ops"},
+                                                          {"bench", "decode"},
                                                           {"bench", "train"},
                                                           {"check"}};
   for (std::vector<std::string> command : commands) {

@@ -222,6 +222,24 @@ TEST_F(PretrainCommandTest, StartsFromAModelAndItsShape) {
   EXPECT_FALSE(read_model_config(second).tied);
 }
 
+TEST_F(PretrainCommandTest, DropoutIsNotThatOfTheModelToStartFrom) {
+  ASSERT_EQ(pretrain({"--dropout", "0.25"}).exit_code, 0);
+  EXPECT_EQ(read_model_config(path_).attention_dropout, 0.25f);
+  const fs::path second = directory_ / "second";
+  const auto begin = [&](const std::string& option, const fs::path& from) {
+    return run({"pretrain", "--data", data_.string(), "-o", second.string(), option, from.string(),
+                "--steps", "1", "--batch", "2"});
+  };
+  ASSERT_EQ(begin("--init", path_).exit_code, 0);
+  EXPECT_EQ(read_model_config(second).attention_dropout, 0);
+  fs::remove_all(second);
+  ASSERT_EQ(begin("--model", path_ / "config.json").exit_code, 0);
+  EXPECT_EQ(read_model_config(second).residual_dropout, 0);
+  // A resumed run keeps its own.
+  ASSERT_EQ(run({"pretrain", "--resume", "-o", path_.string(), "--steps", "5"}).exit_code, 0);
+  EXPECT_EQ(read_model_config(path_).attention_dropout, 0.25f);
+}
+
 TEST_F(PretrainCommandTest, ModelOfAnotherTokenizerIsRefused) {
   ASSERT_EQ(pretrain({}).exit_code, 0);
   const TemporaryDirectory other;

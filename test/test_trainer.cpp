@@ -81,6 +81,20 @@ TEST_F(TrainerTest, LearnsAndWritesItsLog) {
   EXPECT_EQ(run.log().front()["type"], "eval");
 }
 
+TEST_F(TrainerTest, UtilizationIsLoggedWhereThePeakIsKnown) {
+  TrainOptions options = small_options();
+  options.steps = 2;
+  SmallRun unknown(options), known(options);
+  unknown.train();
+  EXPECT_FALSE(of_type(unknown.log(), "step").front().contains("mfu"));
+  known.set_peak_rate(1e6);
+  testing::internal::CaptureStderr();
+  known.train();
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("% MFU"), std::string::npos);
+  const Json step = of_type(known.log(), "step").front();
+  EXPECT_NEAR(step["mfu"].get<double>(), step["tokens_per_second"].get<double>() / 1e6, 1e-6);
+}
+
 TEST_F(TrainerTest, ValidationCountsEveryTargetOnce) {
   SmallRun run;
   run.train();

@@ -70,7 +70,8 @@ class WeightsHash : public testing::Test {
 
 TEST_F(WeightsHash, IsThatOfTheValuesAndNotOfTheFile) {
   const std::string expected = hash("model");
-  EXPECT_EQ(expected.size(), 64u);
+  EXPECT_EQ(expected.size(), 5 + 64u);
+  EXPECT_TRUE(expected.starts_with("bf16:")) << expected;
   write_model(
       "rounded", [](ParameterStore&) {}, DType::bf16);
   EXPECT_EQ(hash("rounded"), expected);
@@ -100,6 +101,21 @@ TEST_F(WeightsHash, DependsOnEveryTensor) {
   });
   hashes.insert(hash("other"));
   EXPECT_EQ(std::ssize(hashes), count + 2);
+}
+
+// As the comment of the declaration says: two roundings are not one.
+TEST_F(WeightsHash, IsAnotherForWeightsRoundedToF16) {
+  write_model(
+      "half", [](ParameterStore&) {}, DType::f16);
+  EXPECT_NE(hash("half"), hash("model"));
+}
+
+TEST_F(WeightsHash, IsComparedWithItsOwnKindOnly) {
+  EXPECT_TRUE(are_weights_of(hash("model"), directory_ / "model"));
+  std::string other = hash("model");
+  other.back() = other.back() == '0' ? '1' : '0';
+  EXPECT_FALSE(are_weights_of(other, directory_ / "model"));
+  EXPECT_TRUE(are_weights_of(std::string(64, '0'), directory_ / "model"));  // with a warning
 }
 
 TEST_F(WeightsHash, NeedsAModel) {

@@ -10,9 +10,11 @@
 #include "base/rng.h"
 #include "cli/bench_command.h"
 #include "cli/device.h"
+#include "cli/model_arguments.h"
 #include "cli/op_timing.h"
 #include "cli/output.h"
 #include "infer/device_steps.h"
+#include "weights/model_folder.h"
 
 namespace llm {
 namespace {
@@ -147,7 +149,8 @@ void bench_decode(BenchDecodeArguments arguments) {
   const bool host = backend->is_host();
   const std::string name = !arguments.dtype.empty() ? arguments.dtype : host ? "f32" : "bf16";
   const DType dtype = name == "bf16" ? DType::bf16 : DType::f32;
-  ModelConfig config = model_preset(arguments.model);
+  const ModelConfig config = shape_named(arguments.model);
+  require_language_model(config, arguments.model);
   if (arguments.tokens == 0) arguments.tokens = host ? 16 : 256;
   if (arguments.sequences == 0) arguments.sequences = host ? 4 : 64;
   const int64_t B = host ? 1 : 8, T = host ? 64 : std::min<int64_t>(1024, config.context);
@@ -186,7 +189,8 @@ void add_bench_decode_command(CLI::App& bench) {
   auto* command =
       bench.add_subcommand("decode", "tokens per second of generating and reading text");
   auto a = std::make_shared<BenchDecodeArguments>();
-  command->add_option("--model", a->model, "a preset, for its shape [gpt2]");
+  command->add_option("--model", a->model,
+                      "a preset, config.json or model folder, for its shape [gpt2]");
   add_device_option(*command, a->device);
   command->add_option("--dtype", a->dtype, "f32 or bf16 [bf16 on a GPU]")
       ->check(CLI::IsMember({"f32", "bf16"}));

@@ -7,50 +7,57 @@
 #include <numeric>
 #include <string_view>
 
+#include "backend/device_peak.h"
 #include "base/error.h"
 #include "base/progress.h"
 #include "base/rng.h"
 #include "cli/bench_command.h"
 #include "cli/device.h"
+#include "cli/model_arguments.h"
 #include "cli/output.h"
 #include "cli/step_breakdown.h"
+#include "cli/training_arguments.h"
 #include "train/finetune_options.h"
 #include "train/pretrain.h"
 #include "train/workspace.h"
+#include "weights/model_folder.h"
 
 namespace llm {
 namespace {
 
-struct BenchTrainArguments {
-  std::string model = "gpt2", device = "auto", dtype, attention = "auto";
-  int64_t batch = 0, length = 0, total_batch_tokens = 0, steps = 20, warmup = 3, lora_rank = 0;
-  std::string lora_targets = "all";
-  double memory_limit = 0;
-  bool recompute = false, retune = false, json = false;
+struct BenchTrainArguments : TrainingArguments {
+  std::string model = "gpt2";
+  std::optional<int64_t> batch, length, total_batch_tokens, lora_rank;
+  std::optional<std::string> lora_targets;
+  int64_t timed = 20;
 };
+
+constexpr int64_t kWarmUpSteps = 3;
 
 TrainOptions options_of(const BenchTrainArguments& arguments, const Backend& backend) {
   TrainOptions options;
-  options.model = model_preset(arguments.model);
-  options.dtype = !arguments.dtype.empty() ? arguments.dtype : backend.is_host() ? "f32" : "bf16";
-  options.attention = arguments.attention;
+  options.model = shape_named(arguments.model);
+  require_language_model(options.model, arguments.model);
+  options.model.set_dropout(0);  // as llm pretrain does
+  options.dtype = arguments.dtype.value_or(backend.is_host() ? "f32" : "bf16");
+  options.attention = arguments.attention.value_or(options.attention);
   options.recompute = arguments.recompute;
-  options.length = arguments.length > 0 ? arguments.length
-                   : backend.is_host()  ? 64
-                                        : options.model.context;
-  options.batch = arguments.batch > 0 ? arguments.batch : backend.is_host() ? 4 : 16;
-  const int64_t micro = options.batch * options.length;
+  options.length = arguments.length.value_or(backend.is_host() ? 64 : options.model.context);
+  options.batch = arguments.batch.value_or(backend.is_host() ? 4 : 16);
   options.total_batch_tokens =
-      arguments.total_batch_tokens > 0 ? arguments.total_batch_tokens : micro;
-  options.steps = arguments.steps + arguments.warmup;
+      arguments.total_batch_tokens.value_or(options.batch * options.length);
+  options.steps = arguments.timed + kWarmUpSteps;
   validate(options, 1);
-  if (arguments.lora_rank > 0) {
+  if (arguments.lora_targets && !arguments.lora_rank) {
+    fail_usage("--lora-targets", "there are no adapters", "add --lora-rank N");
+  }
+  if (arguments.lora_rank) {
     FinetuneOptions finetuning;
     finetuning.task = FinetuneTask::instruct;
     finetuning.trained = TrainedPart::lora;
-    finetuning.lora.rank = arguments.lora_rank;
-    finetuning.lora.alpha = static_cast<float>(arguments.lora_rank);
-    set_lora_targets(finetuning.lora, arguments.lora_targets, /*classifier=*/false);
+    finetuning.lora.rank = *arguments.lora_rank;
+    finetuning.lora.alpha = static_cast<float>(*arguments.lora_rank);
+    set_lora_targets(finetuning.lora, arguments.lora_targets.value_or("all"), /*classifier=*/false);
     validate(finetuning, options.model);
     options.model.lora = finetuning.lora;
   }
@@ -163,18 +170,25 @@ class Bench {
   int64_t step_ = 0, planned_bytes_ = 0;
 };
 
+// How fast the step multiplies beside products alone and beside what the device can at most.
+void print_arithmetic(double tokens_per_second, const TrainOptions& options, const Backend& backend,
+                      const Ceilings& ceilings, Json& result) {
+  const double flops = tokens_per_second * training_flop_per_token(options.model, options.length);
+  const double share = flops / ceilings.flops(options.compute_dtype());
+  const double peak = peak_flops(backend.name(), options.dtype);
+  fmt::print("{:.2f} TFLOP/s, {:.0f} % of those of a matrix product alone{}\n", flops / 1e12,
+             100 * share, peak > 0 ? fmt::format(", {:.1f} % MFU", 100 * flops / peak) : "");
+  result["flops_per_second"] = flops;
+  result["share_of_product"] = share;
+  if (peak > 0) result["mfu"] = flops / peak;
+}
+
 void bench_train(const BenchTrainArguments& arguments) {
-  if (arguments.steps < 1) fail_usage("--steps", fmt::format("{} steps", arguments.steps));
-  DeviceOptions device;
-  device.tf32 = arguments.dtype == "tf32";
-  device.attention = arguments.attention;
-  device.retune = arguments.retune;
-  device.memory_limit = static_cast<int64_t>(arguments.memory_limit * 1024 * 1024 * 1024);
-  const std::unique_ptr<Backend> backend = make_backend(arguments.device, device);
+  const std::unique_ptr<Backend> backend = open_backend(arguments, {});
   const TrainOptions options = options_of(arguments, *backend);
   Bench bench(options, *backend);
-  bench.run("warm-up step", arguments.warmup);
-  const double seconds = bench.run("step", arguments.steps);
+  bench.run("warm-up step", kWarmUpSteps);
+  const double seconds = bench.run("step", arguments.timed);
   bench.end_progress();
   const double rate = static_cast<double>(options.total_batch_tokens) / seconds;
   const bool adapters = options.model.lora.rank > 0;
@@ -186,12 +200,8 @@ void bench_train(const BenchTrainArguments& arguments) {
     fmt::print("adapters of rank {}: {} trained parameters\n", options.model.lora.rank,
                with_commas(bench.trained_parameters()));
   }
-  // The arithmetic of a step is known where everything is trained.
-  const double flops = adapters ? 0 : rate * training_flop_per_token(options.model, options.length);
-  fmt::print("{:.2f} ms per step, {} tokens/s{} over {} steps; loss {:.4f}\n", seconds * 1e3,
-             with_commas(std::llround(rate)),
-             adapters ? "" : fmt::format(", {:.1f} TFLOP/s", flops / 1e12), arguments.steps,
-             bench.last().loss);
+  fmt::print("{:.2f} ms per step, {} tokens/s over {} steps; loss {:.4f}\n", seconds * 1e3,
+             with_commas(std::llround(rate)), arguments.timed, bench.last().loss);
   fmt::print("{} of device memory planned\n", format_bytes(bench.planned_bytes()));
   Json result{{"device", backend->name()},
               {"model", arguments.model},
@@ -199,13 +209,12 @@ void bench_train(const BenchTrainArguments& arguments) {
               {"tokens_per_second", rate},
               {"trained_parameters", bench.trained_parameters()},
               {"planned_memory_bytes", bench.planned_bytes()}};
-  if (!adapters) result["flops"] = flops;
   const std::vector<OpTime> times = bench.profile();
   bench.end_progress();
-  if (!times.empty()) {
-    const Ceilings ceilings = measure_ceilings(*backend);
-    result["parts"] = print_breakdown(times, options, seconds, ceilings);
-  }
+  const Ceilings ceilings = measure_ceilings(*backend);
+  // The arithmetic of a step is known where everything is trained.
+  if (!adapters) print_arithmetic(rate, options, *backend, ceilings, result);
+  if (!times.empty()) result["parts"] = print_breakdown(times, options, seconds, ceilings);
   if (arguments.json) fmt::print("{}\n", to_line(result));
 }
 
@@ -214,23 +223,30 @@ void bench_train(const BenchTrainArguments& arguments) {
 void add_bench_train_command(CLI::App& bench) {
   auto* command = bench.add_subcommand("train", "time of training steps, and what takes it");
   auto a = std::make_shared<BenchTrainArguments>();
-  command->add_option("--model", a->model, "a preset, for its shape [gpt2]");
-  add_device_option(*command, a->device);
-  command->add_option("--dtype", a->dtype, "f32, bf16 or, on a GPU, tf32 [bf16 on a GPU]");
-  command->add_option("--batch", a->batch, "sequences per micro-batch [16; 4 on the CPU]");
-  command->add_option("--length", a->length, "tokens per sequence [the context; 64 on the CPU]");
-  command->add_option("--total-batch-tokens", a->total_batch_tokens,
-                      "tokens per step [one micro-batch]");
-  command->add_option("--steps", a->steps, "steps that are timed [20]");
-  command->add_option("--lora-rank", a->lora_rank,
-                      "train adapters of this rank, nothing else [0: everything is trained]");
+  const CLI::Range at_least_one(int64_t{1}, int64_t{1} << 40);
+  command->add_option("--model", a->model,
+                      "a preset, config.json or model folder, for its shape [gpt2]");
+  command->add_option("--batch", a->batch, "sequences per micro-batch [16; 4 on the CPU]")
+      ->check(at_least_one)
+      ->type_name("N");
+  command->add_option("--length", a->length, "tokens per sequence [the context; 64 on the CPU]")
+      ->check(at_least_one)
+      ->type_name("N");
+  command
+      ->add_option("--total-batch-tokens", a->total_batch_tokens,
+                   "tokens per step [one micro-batch]")
+      ->check(at_least_one)
+      ->type_name("N");
+  command->add_option("--steps", a->timed, "steps that are timed [20]")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
+      ->type_name("N");
+  command
+      ->add_option("--lora-rank", a->lora_rank,
+                   "train adapters of this rank and nothing else [everything is trained]")
+      ->check(at_least_one)
+      ->type_name("N");
   command->add_option("--lora-targets", a->lora_targets, "their layers, as in finetune [all]");
-  command->add_option("--attention", a->attention, "GPU: own, cudnn or auto [auto]")
-      ->check(CLI::IsMember({"own", "cudnn", "auto"}));
-  command->add_flag("--recompute", a->recompute, "compute activations again, to save memory");
-  command->add_option("--memory-limit", a->memory_limit, "GPU: GiB to use at most");
-  command->add_flag("--retune", a->retune, "GPU: time algorithms again");
-  command->add_flag("--json", a->json, "the last line of stdout is the result as JSON");
+  add_computing_options(*command, *a, command->get_option("--model")->get_group());
   command->footer(
       "Trains on random tokens, as frequent as in text, and keeps nothing.\n\n"
       "Example:\n  llm bench train --model gpt2 --batch 64 --total-batch-tokens 524288");

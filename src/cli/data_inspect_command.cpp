@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "cli/commands.h"
 #include "cli/data_command.h"
 #include "cli/output.h"
 #include "data/inspect.h"
@@ -114,7 +115,9 @@ void add_data_inspect_command(CLI::App& app) {
   inspect_app->add_option("--sample-tokens", options.sample_tokens, "tokens in each")
       ->check(CLI::Range(int64_t{1}, int64_t{100'000}))
       ->type_name("N");
-  inspect_app->add_option("--seed", options.seed, "which passages")->type_name("N");
+  inspect_app->add_option("--seed", options.seed, "which passages")
+      ->check(seed_range())
+      ->type_name("N");
   inspect_app->add_flag("--no-verify", command->no_verify, "leave checksums and ids unchecked");
   inspect_app
       ->add_option("--tokenizer", options.tokenizer,

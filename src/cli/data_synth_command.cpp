@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/progress.h"
+#include "cli/commands.h"
 #include "cli/data_command.h"
 #include "cli/output.h"
 #include "data/synth.h"
@@ -71,6 +72,7 @@ void add_data_synth_command(CLI::App& app) {
       ->check(CLI::Range(int64_t{0}, kSynthMaxInstructions))
       ->type_name("N");
   synth_app->add_option("--seed", options.seed, "the same seed gives the same files")
+      ->check(seed_range())
       ->type_name("N");
   synth_app->add_flag("--json", command->json, "print the figures as a last line of JSON");
   synth_app->footer("Example: llm data synth -o corpus --stories 12000 --seed 42");

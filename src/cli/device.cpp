@@ -23,10 +23,17 @@ bool names_cuda(const std::string& device) {
   return std::all_of(device.begin() + 5, device.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
+constexpr const char* kDeviceVariable = "LLM_DEVICE";
+
 // What auto stands for where the user's environment says so.
 std::string chosen_device(const std::string& device) {
-  const char* wanted = std::getenv("LLM_DEVICE");
+  const char* wanted = std::getenv(kDeviceVariable);
   return device == "auto" && wanted != nullptr && *wanted != '\0' ? wanted : device;
+}
+
+// Where the name of the device was said.
+const char* place_of_choice(const std::string& given) {
+  return chosen_device(given) == given ? "--device" : kDeviceVariable;
 }
 
 }  // namespace
@@ -65,6 +72,7 @@ std::unique_ptr<Backend> make_gpu_backend(int number, const DeviceOptions& optio
 
 std::unique_ptr<Backend> make_backend(const std::string& given, const DeviceOptions& options) {
   const std::string device = chosen_device(given);
+  const char* where = place_of_choice(given);
   if (device == "cpu") return make_cpu_backend();
   std::string reason;
   if (device == "auto") {
@@ -73,17 +81,17 @@ std::unique_ptr<Backend> make_backend(const std::string& given, const DeviceOpti
     return make_gpu_backend(gpu_of_process(find_launcher(), count), options);
   }
   if (!names_cuda(device)) {
-    fail_usage("--device", fmt::format("\"{}\" is none of auto, cpu, cuda, cuda:N", device));
+    fail_usage(where, fmt::format("\"{}\" is none of auto, cpu, cuda, cuda:N", device));
   }
   const int count = cuda_device_count(reason);
   if (count == 0) {
-    throw Error(ErrorKind::device, "--device", fmt::format("{}: {}", device, reason),
+    throw Error(ErrorKind::device, where, fmt::format("{}: {}", device, reason),
                 "use --device cpu");
   }
   const int number =
       device == "cuda" ? gpu_of_process(find_launcher(), count) : std::stoi(device.substr(5));
   if (number >= count) {
-    throw Error(ErrorKind::device, "--device",
+    throw Error(ErrorKind::device, where,
                 fmt::format("{}: this machine has {} GPU{}", device, count, count == 1 ? "" : "s"),
                 "they are numbered from 0");
   }
@@ -92,12 +100,13 @@ std::unique_ptr<Backend> make_backend(const std::string& given, const DeviceOpti
 #else
 std::unique_ptr<Backend> make_backend(const std::string& given, const DeviceOptions&) {
   const std::string device = chosen_device(given);
+  const char* where = place_of_choice(given);
   if (device == "auto" || device == "cpu") return make_cpu_backend();
   if (names_cuda(device)) {
-    throw Error(ErrorKind::device, "--device", fmt::format("{}: this build has no CUDA", device),
+    throw Error(ErrorKind::device, where, fmt::format("{}: this build has no CUDA", device),
                 "use --device cpu");
   }
-  fail_usage("--device", fmt::format("\"{}\" is none of auto, cpu, cuda, cuda:N", device));
+  fail_usage(where, fmt::format("\"{}\" is none of auto, cpu, cuda, cuda:N", device));
 }
 #endif
 

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/parallel.h"
 #include "cli/device.h"
 #include "train/checkpoint.h"
@@ -23,6 +25,17 @@ RunDescription read_finetune_run(const std::string& path) {
                "`llm pretrain --resume -o RUN` continues it");
   }
   return run;
+}
+
+// The output layer of a classifier that looks at the last position of a row knows rows of one
+// length.
+void keep_row_length(RunDescription& run, const FinetuneArguments& arguments) {
+  ModelConfig& model = run.options.model;
+  const int64_t before = std::exchange(model.pad_length, 0);  // follows from max_length or the data
+  if (before == 0 || model.pooling != Pooling::last || arguments.max_length) return;
+  run.finetune->max_length = before;
+  log_info(fmt::format("rows stay {} tokens long, as those of {}; --max-length for others", before,
+                       arguments.model));
 }
 
 void require_what_begins(const FinetuneArguments& arguments) {
@@ -48,6 +61,9 @@ void refuse_what_began(const FinetuneArguments& a, const RunDescription& before)
   refuse(a.split.has_value(), "--split");
   refuse(a.split_order.has_value(), "--split-order");
   refuse(a.balance, "--balance");
+  refuse(!a.quoting.empty(), "--quoting");
+  refuse(!a.label_column.empty(), "--label-column");
+  refuse(!a.text_column.empty(), "--text-column");
   refuse(a.init.has_value(), "--init");
   refuse(a.class_weights.has_value(), "--class-weights");
   if (!a.task || finetune_task_named(*a.task, "--task") == before.finetune->task) return;
@@ -63,7 +79,6 @@ void open_base(FinetuneSetup& setup, const FinetuneArguments& arguments) {
   if (run.finetune->task != FinetuneTask::classify) {
     require_language_model(run.options.model, folder.string());
   }
-  run.options.model.pad_length = 0;  // of a classifier; it follows from the data
   setup.tokenizer = read_model_tokenizer(folder);
   if (setup.tokenizer == nullptr) {
     fail_input(folder.string(), "has no tokenizer", "put its tokenizer.json into the folder");
@@ -231,31 +246,9 @@ void complete_steps(FinetuneSetup& setup, const FinetuneArguments& a) {
 }  // namespace
 
 std::unique_ptr<Backend> open_backend(const FinetuneArguments& arguments) {
-  RunDescription stored;
-  if (arguments.resume) stored = read_finetune_run(arguments.output);
-  const std::string dtype =
-      arguments.dtype.value_or(arguments.resume ? stored.options.dtype : std::string());
-  if (arguments.dtype) require_dtype_name(dtype);
-  if (arguments.attention) require_attention_name(*arguments.attention);
-  const double limit = arguments.memory_limit.value_or(0);
-  if (!std::isfinite(limit) || limit < 0 || limit > 1e6) {
-    fail_usage("--memory-limit", fmt::format("{} GiB", limit));
-  }
-  DeviceOptions options;
-  options.tf32 = dtype == "tf32";
-  options.attention = arguments.attention.value_or(stored.options.attention);
-  options.memory_limit = static_cast<int64_t>(limit * 1024 * 1024 * 1024);
-  options.retune = arguments.retune;
-  std::unique_ptr<Backend> backend = make_backend(arguments.device, options);
-  if (!backend->is_host()) return backend;
-  if (dtype == "tf32") fail_usage("--dtype", "tf32 needs a GPU", "the CPU trains in f32 or bf16");
-  if (arguments.retune) {
-    fail_usage("--retune", "the CPU has no algorithms to choose from", "leave it out");
-  }
-  if (limit > 0) {
-    fail_usage("--memory-limit", "is for GPUs", "ulimit -v limits the memory of the host");
-  }
-  return backend;
+  TrainOptions stored;
+  if (arguments.resume) stored = read_finetune_run(arguments.output).options;
+  return open_backend(arguments, stored);
 }
 
 FinetuneSetup set_up_finetuning(const FinetuneArguments& arguments,
@@ -282,6 +275,7 @@ FinetuneSetup set_up_finetuning(const FinetuneArguments& arguments,
   }
   job.tokenizer = setup.tokenizer.get();
   apply_arguments(job.run, arguments);
+  if (!job.resume) keep_row_length(job.run, arguments);
   const FinetuneOptions& finetune = job.finetune();
   TrainOptions& options = job.run.options;
   const bool adapters = finetune.trained == TrainedPart::lora;

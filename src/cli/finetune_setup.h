@@ -19,8 +19,7 @@ struct FinetuneSetup {
   int64_t steps_per_epoch = 0;
 };
 
-// --device, --dtype and --retune. Throws Error{usage} or Error{device} for what this build or
-// machine cannot do.
+// open_backend() of the arguments and of what the run began with.
 std::unique_ptr<Backend> open_backend(const FinetuneArguments& arguments);
 
 // Reads model config, tokenizer and data and completes all options. Throws Error{usage} or

@@ -10,6 +10,7 @@
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "model/config.h"
+#include "weights/adapted_model.h"
 #include "weights/adapter_folder.h"
 #include "weights/model_folder.h"
 #include "weights/model_source.h"
@@ -57,7 +58,7 @@ struct Inspected {
 };
 
 Inspected open(const std::string& model) {
-  const fs::path folder = model;
+  const fs::path folder = find_adapters(model);
   if (!fs::is_directory(folder) || !is_adapter_folder(folder) || has_weights(folder)) {
     return {open_model_source(model), nullptr};
   }

@@ -48,6 +48,16 @@ std::unique_ptr<Tokenizer> find_tokenizer(const ModelArguments& arguments,
 
 }  // namespace
 
+ModelConfig shape_named(const std::string& model) {
+  if (fs::is_directory(model)) return read_model_config(resolve_model_folder(model));
+  if (fs::exists(model)) return from_hugging_face(read_json_file(model), model);
+  if (model.find_first_of("/.") != std::string::npos && !model.starts_with("gpt3-")) {
+    fail_input(model, "no such file or folder",
+               "--model takes a preset, a config.json or a model folder");
+  }
+  return model_preset(model);
+}
+
 void add_model_options(CLI::App& command, ModelArguments& arguments) {
   command.add_option("MODEL", arguments.model, kModelHelp)->required();
   add_base_option(command, arguments.base);

@@ -23,6 +23,10 @@ inline constexpr const char* kModelHelp =
     "model folder, run folder, checkpoint folder, folder of adapters or the name of a downloaded "
     "model";
 
+// The config of a preset, a config.json or a model folder, for its shape. Throws Error{usage} for a
+// preset that does not exist and Error{input} for files that are not there or no config.
+ModelConfig shape_named(const std::string& model);
+
 struct ModelArguments {
   std::string model, base, tokenizer, tokenizer_dir, device, dtype;
 };

@@ -73,7 +73,8 @@ fs::path log_of(const std::string& run) {
   const fs::path path(run);
   if (fs::is_directory(path)) {
     const fs::path log = path / "log.jsonl";
-    if (!fs::exists(log)) fail_input(run, "no log.jsonl in it", "RUN is a folder of llm pretrain");
+    if (!fs::exists(log))
+      fail_input(run, "no log.jsonl in it", "RUN is a folder of llm pretrain or llm finetune");
     return log;
   }
   return path;
@@ -312,7 +313,9 @@ void add_plot_command(CLI::App& app) {
   command->add_option("--min-loss", options->min_loss, "lower end of the loss axis");
   command->add_option("--max-loss", options->max_loss, "upper end of the loss axis");
   command->add_option("--title", options->title, "heading; default: the name of the run");
-  command->add_option("--names", options->names, "names of the runs in the legend, in their order")
+  command
+      ->add_option("--names", options->names,
+                   "names of the runs in the legend, in their order, with commas between")
       ->delimiter(',');
   command->add_flag("--json", options->json, "print a JSON object with the final figures");
   command->footer("Example: llm plot runs/small runs/large -o loss.svg");

@@ -136,13 +136,14 @@ void add_pretrain_options(CLI::App& command, PretrainArguments& a) {
   for (std::string& name : changeable) name.insert(0, "--");
   const auto middle = changeable.begin() + static_cast<std::ptrdiff_t>(changeable.size() / 2);
   command.footer(fmt::format(
-      "On --resume, options that are not given keep their values. Only these may change:\n  {},\n"
+      "On --resume, options that are not given keep their values. Only these may change, and "
+      "--epochs\nwith --steps:\n  {},\n"
       "  {}\n"
       "and the number of processes. Another number of processes or batch size gives the same\n"
       "losses to rounding error; everything else continues to the same bits. A longer --steps\n"
       "stretches the schedule unless the run began with --decay-steps.\n\n"
-      "Exit codes: 2 usage, 3 bad input, 4 disk, 5 memory, 6 lost process, 7 NaN, 75 stopped by a\n"
-      "signal after saving.\n\n"
+      "Exit codes: 2 usage, 3 bad input, 4 disk, 5 memory, 6 device or communication, 7 NaN,\n"
+      "75 stopped by a signal after saving.\n\n"
       "Example:\n"
       "  llm pretrain --data data/stories -o runs/stories --layers 6 --heads 6 --channels 192 \\\n"
       "      --context 128 --batch 16 --steps 2000 --lr 1e-3 --eval-every 200",
@@ -175,7 +176,8 @@ void apply_model_arguments(ModelConfig& config, const PretrainArguments& a) {
   if (a.channels) config.hidden = 4 * *a.channels;
   take(config.context, a.context);
   take(config.vocab_size, a.vocab_size);
-  if (a.dropout) config.set_dropout(static_cast<float>(*a.dropout));
+  // Not that of a config.json: GPT-2's says 0.1, and this one trains long with much text.
+  if (a.dropout || !a.resume) config.set_dropout(static_cast<float>(a.dropout.value_or(0)));
   if (a.no_bias) config.bias = false;
   if (a.no_qkv_bias) config.qkv_bias = false;
   if (a.untied) config.tied = false;

@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/parallel.h"
-#include "cli/device.h"
+#include "cli/model_arguments.h"
 #include "train/run_folder.h"
 #include "weights/model_folder.h"
 
@@ -31,17 +31,11 @@ ModelOrigin model_of(const PretrainArguments& arguments, const TrainOptions& opt
     origin.vocab_fixed = true;
   } else if (arguments.model && fs::is_directory(*arguments.model)) {
     origin.folder = resolve_model_folder(*arguments.model).string();
-  } else if (arguments.model && fs::exists(*arguments.model)) {
-    origin.config = from_hugging_face(read_json_file(*arguments.model), *arguments.model);
-    origin.vocab_fixed = true;
-  } else if (arguments.model && arguments.model->find_first_of("/.") != std::string::npos &&
-             arguments.model->find("gpt3-") != 0) {
-    fail_input(*arguments.model, "no such file or folder",
-               "--model takes a preset, a config.json or a model folder");
   } else if (!arguments.model && options.init != "random") {
     origin.folder = resolve_model_folder(options.init).string();
   } else {
-    origin.config = model_preset(arguments.model.value_or("gpt2"));
+    origin.config = shape_named(arguments.model.value_or("gpt2"));
+    origin.vocab_fixed = arguments.model && fs::exists(*arguments.model);
   }
   if (!origin.folder.empty()) {
     origin.config = read_model_config(origin.folder);
@@ -236,28 +230,7 @@ void verify_data(PretrainSetup& setup) {
 std::unique_ptr<Backend> open_backend(const PretrainArguments& arguments) {
   TrainOptions stored;
   if (arguments.resume) stored = RunFolder(arguments.output).read_description().options;
-  const std::string given = arguments.dtype.value_or(arguments.resume ? stored.dtype : "");
-  if (arguments.dtype) require_dtype_name(given);
-  if (arguments.attention) require_attention_name(*arguments.attention);
-  const double limit = arguments.memory_limit.value_or(0);
-  if (!std::isfinite(limit) || limit < 0 || limit > 1e6) {
-    fail_usage("--memory-limit", fmt::format("{} GiB", limit));
-  }
-  DeviceOptions options;
-  options.tf32 = given == "tf32";
-  options.attention = arguments.attention.value_or(stored.attention);
-  options.memory_limit = static_cast<int64_t>(limit * 1024 * 1024 * 1024);
-  options.retune = arguments.retune;
-  std::unique_ptr<Backend> backend = make_backend(arguments.device, options);
-  if (!backend->is_host()) return backend;
-  if (given == "tf32") fail_usage("--dtype", "tf32 needs a GPU", "the CPU trains in f32 or bf16");
-  if (arguments.retune) {
-    fail_usage("--retune", "the CPU has no algorithms to choose from", "leave it out");
-  }
-  if (limit > 0) {
-    fail_usage("--memory-limit", "is for GPUs", "ulimit -v limits the memory of the host");
-  }
-  return backend;
+  return open_backend(arguments, stored);
 }
 
 PretrainSetup set_up_pretraining(const PretrainArguments& arguments,

@@ -21,8 +21,7 @@ struct PretrainSetup {
   int64_t samples_per_epoch = 0;
 };
 
-// --device, --dtype and --retune. Throws Error{usage} or Error{device} for what this build or
-// machine cannot do.
+// open_backend() of the arguments and of what the run began with.
 std::unique_ptr<Backend> open_backend(const PretrainArguments& arguments);
 
 // Opens datasets, model config and tokenizer and completes all options. Throws Error{usage} or

@@ -3,9 +3,11 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
+#include "backend/backend.h"
 #include "train/options.h"
 
 namespace llm {
@@ -36,10 +38,18 @@ void take(T& value, const std::optional<U>& given) {
 void add_schedule_options(CLI::App& command, TrainingArguments& a, const std::string& group);
 void add_checkpoint_options(CLI::App& command, TrainingArguments& a, const std::string& group);
 void add_device_options(CLI::App& command, TrainingArguments& a, const std::string& group);
+// Of those, what a single process that only measures knows too.
+void add_computing_options(CLI::App& command, TrainingArguments& a, const std::string& group);
 
 // Overwrites what was given, but for what depends on the data or on other options: steps, epochs,
 // warm-up, min_lr, dropout and how often something is done. Throws Error{usage} for names that do
 // not exist.
 void apply_training_arguments(TrainOptions& options, const TrainingArguments& a);
+
+// The device of --device with the types and limits that the arguments want; stored: what a resumed
+// run began with, for what was not given. Throws Error{usage} for names that do not exist and for
+// options that the device has no use for, and what make_backend() throws.
+std::unique_ptr<Backend> open_backend(const TrainingArguments& arguments,
+                                      const TrainOptions& stored);
 
 }  // namespace llm

@@ -78,7 +78,7 @@ std::unique_ptr<Tokenizer> open_tokenizer(const std::string& spec, const fs::pat
                "prepare data with it, then give the dataset's folder");
   }
   fail_usage("--tokenizer", fmt::format("there is no '{}'", spec),
-             "a folder with a tokenizer, a downloaded model, gpt2, bytes or chars");
+             "a folder with a tokenizer, a downloaded model, gpt2 or bytes");
 }
 
 }  // namespace llm

@@ -33,7 +33,7 @@ bool has_fixed_length(const FinetuneOptions& finetune, const ModelConfig& config
 void read_base(const FinetuneOptions& finetune, Gpt& model) {
   const fs::path folder = resolve_model_folder(finetune.base);
   verify_model_files(folder);
-  if (!finetune.base_hash.empty() && hash_of_weights(folder) != finetune.base_hash) {
+  if (!finetune.base_hash.empty() && !are_weights_of(finetune.base_hash, folder)) {
     fail_input(folder.string(), "its weights are not those that the run began with",
                "the adapters are of no use with others; bring the model back");
   }

@@ -252,6 +252,10 @@ void validate(const FinetuneOptions& options, const ModelConfig& config) {
                  fmt::format("{} is not a positive number", options.lora.alpha));
   check_finetune(options.lora.dropout >= 0 && options.lora.dropout < 1, "--lora-dropout",
                  fmt::format("{} is not in [0, 1)", options.lora.dropout));
+  // It goes into files whole, and PEFT opens no adapters without a target.
+  check_finetune(lora_targets_text(options.lora) != "score", "--lora-targets",
+                 "score alone would be no adapters in a file",
+                 "name layers of the blocks too, or train the output layer: --trainable head");
 }
 
 void require_resumable(const FinetuneOptions& before, const FinetuneOptions& now,

@@ -282,9 +282,7 @@ void require_resumable(const TrainOptions& before, const TrainOptions& now,
     fail_usage(where,
                fmt::format("--{} is {}, but the run began with {}", name, value.dump(),
                            old_values[name].dump()),
-               fmt::format("on resuming only --{} may change; leave the option out or start a new "
-                           "run",
-                           fmt::join(names, ", --")));
+               "leave the option out or start a new run; --help names what may change");
   }
 }
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 
+#include "backend/device_peak.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/progress.h"
@@ -85,8 +86,10 @@ TrainSummary run_pretraining(const PretrainJob& job, Backend& backend, Comm& com
   }
 
   WindowData data(samples, {options.batch, options.samples_per_step(), comm.rank(), comm.ranks()});
-  const CheckpointForm form{job.tokenizer, "", {}};
+  const CheckpointForm form{job.tokenizer, {}, {}};
   TrainerParts parts{options, workspace, data, validation, form, folder, {}};
+  parts.peak_rate = comm.ranks() * peak_flops(backend.name(), options.dtype) /
+                    training_flop_per_token(options.model, options.length);
   std::optional<TrainingSampler> sampler;
   if (options.sample_every > 0 && job.tokenizer != nullptr && writes) {
     sampler.emplace(workspace, *job.tokenizer, options);

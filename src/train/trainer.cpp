@@ -152,15 +152,13 @@ void Trainer::settle(const Pending& pending) {
     state_.bad_in_a_row = 0;
   }
   if (writes()) {
-    log_.append(Json{{"type", "step"},
-                     {"step", step},
-                     {"loss", result.loss},
-                     {"lr", learning_rate(schedule_, step)},
-                     {"norm", result.norm},
-                     {"applied", result.applied},
-                     {"tokens", pending.so_far},
-                     {"tokens_per_second", std::round(rate)},
-                     {"seconds", seconds}});
+    Json record{{"type", "step"},           {"step", step},
+                {"loss", result.loss},      {"lr", learning_rate(schedule_, step)},
+                {"norm", result.norm},      {"applied", result.applied},
+                {"tokens", pending.so_far}, {"tokens_per_second", std::round(rate)},
+                {"seconds", seconds}};
+    if (parts_.peak_rate > 0) record["mfu"] = rate / parts_.peak_rate;
+    log_.append(record);
     show_step(pending, result);
   }
   if (!result.applied) note_bad_step(pending, result, finite);
@@ -320,11 +318,15 @@ void Trainer::show_step(const Pending& pending, const StepResult& result) {
   const double tokens = static_cast<double>(pending.so_far) / static_cast<double>(step);
   const double left =
       static_cast<double>(options_.steps - step) * tokens / std::max(smoothed_rate_, 1e-9);
+  const std::string mfu =
+      parts_.peak_rate > 0 ? fmt::format(" | {:.1f}% MFU", 100 * smoothed_rate_ / parts_.peak_rate)
+                           : "";
   progress_.show(
-      fmt::format("step {:>5}/{} | loss {:.4f} | lr {:.2e} | norm {:.2f} | {} tok/s | {} | {} left",
-                  step, options_.steps, result.loss, learning_rate(schedule_, step), result.norm,
-                  with_commas(static_cast<long long>(smoothed_rate_)), short_duration(elapsed()),
-                  format_duration(left)),
+      fmt::format(
+          "step {:>5}/{} | loss {:.4f} | lr {:.2e} | norm {:.2f} | {} tok/s{} | {} | {} left", step,
+          options_.steps, result.loss, learning_rate(schedule_, step), result.norm,
+          with_commas(static_cast<long long>(smoothed_rate_)), mfu, short_duration(elapsed()),
+          format_duration(left)),
       /*keep=*/step == options_.steps);
 }
 

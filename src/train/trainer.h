@@ -33,6 +33,9 @@ struct TrainerParts {
   RunFolder& folder;
   // What the model as it is makes of some prompts; empty: no samples.
   std::function<std::vector<TextSample>(int64_t step)> sample;
+  // Tokens per second if all devices multiplied at their peak, for the model FLOP utilization
+  // (MFU); 0: not known.
+  double peak_rate = 0;
 };
 
 struct TrainSummary {

@@ -58,30 +58,31 @@ std::optional<fs::path> newest_adapters(const fs::path& run) {
 // Adapters for other weights of the same shapes would load, and spoil every answer.
 void require_weights_of_base(const ModelLocation& location) {
   const std::string wanted = read_base_hash(location.adapters);
-  if (wanted.empty()) return;
-  const std::string found = hash_of_weights(location.folder);
-  if (found == wanted) return;
-  constexpr size_t kShown = 12;  // digits
+  if (wanted.empty() || are_weights_of(wanted, location.folder)) return;
+  constexpr size_t kShown = 17;  // the kind and 12 digits
   const std::string base = read_adapter_config(location.adapters).base;
   fail_input(location.adapters.string(),
-             fmt::format("the adapters are for the weights of {} with the hash {}, but those of {} "
-                         "have {}",
+             fmt::format("the adapters are for the weights of {} with the hash {}, and those of {} "
+                         "are others",
                          quoted_name(base), quoted_name(wanted.substr(0, kShown)),
-                         location.folder.string(), quoted_name(found.substr(0, kShown))),
-             "bring the model back that they were trained on, or name its place with --base MODEL");
+                         location.folder.string()),
+             "bring the model back that they were trained on, in f32 or bf16 (f16 rounds it to "
+             "other values), or name its place with --base MODEL");
 }
 
 }  // namespace
 
+fs::path find_adapters(const fs::path& folder) {
+  if (!fs::is_directory(folder) || is_adapter_folder(folder) || has_weights(folder)) return folder;
+  const auto checkpoint = newest_adapters(folder);
+  if (!checkpoint) return folder;
+  log_warning(fmt::format("{} has no adapters of its own yet; using {}", folder.string(),
+                          checkpoint->string()));
+  return *checkpoint;
+}
+
 ModelLocation locate_model(const std::string& model, const std::string& base) {
-  fs::path folder = model;
-  if (fs::is_directory(folder) && !is_adapter_folder(folder) && !has_weights(folder)) {
-    if (const auto checkpoint = newest_adapters(folder)) {
-      log_warning(
-          fmt::format("{} has no adapters of its own yet; using {}", model, checkpoint->string()));
-      folder = *checkpoint;
-    }
-  }
+  const fs::path folder = find_adapters(model);
   if (!fs::is_directory(folder) || !is_adapter_folder(folder)) {
     if (!base.empty()) {
       fail_usage("--base", fmt::format("is of adapters, and {} has none", model), "leave it out");

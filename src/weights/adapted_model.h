@@ -18,6 +18,10 @@ struct ModelLocation {
   const fs::path& named() const { return adapted() ? adapters : folder; }
 };
 
+// A folder with adapters: `folder` itself or, of a run that trains some and has none of its own
+// yet, its newest checkpoint, which a warning names. Any other folder as it is.
+fs::path find_adapters(const fs::path& folder);
+
 // model: as resolve_model_folder() takes it, or a folder with adapter_config.json, whose
 // base_model_name_or_path is a path in that folder's view or this process's, or the name of a
 // downloaded model. base: of adapters, if it is not that; empty otherwise. Throws Error{input}

@@ -139,6 +139,11 @@ AdapterConfig parse_adapter_config(const Json& json, const std::string& where) {
   config.alpha = static_cast<float>(object.number("lora_alpha", kLeastAlpha, kMostAlpha));
   config.dropout = static_cast<float>(object.number("lora_dropout", 0, 0.999, 0));
   config.saves_score = read_modules_to_save(object);
+  if (json.contains("target_modules") && json["target_modules"].is_array()) {
+    for (const Json& module : json["target_modules"]) {
+      if (module == "score") config.targets_score = true;
+    }
+  }
   if (object.has("rank_pattern")) {
     const JsonObject patterns = object.object("rank_pattern");
     for (const auto& [key, value] : patterns.json().items()) {

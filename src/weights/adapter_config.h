@@ -21,7 +21,8 @@ struct AdapterConfig {
   // counts.
   std::vector<std::pair<std::string, int64_t>> ranks;
   std::vector<std::pair<std::string, float>> alphas;
-  bool saves_score = false;  // the whole output layer of a classifier comes along
+  bool saves_score = false;    // the whole output layer of a classifier comes along
+  bool targets_score = false;  // it has an adapter of its own
 
   // module: the whole name of a layer, as "transformer.h.0.attn.c_attn".
   int64_t rank_of(std::string_view module) const;

@@ -342,6 +342,12 @@ ModelConfig read_adapted_config(const fs::path& directory, const ModelConfig& ba
   lora.alpha = lora.rank == adapters.rank ? adapters.alpha
                                           : adapters.alpha / static_cast<float>(adapters.rank) *
                                                 static_cast<float>(lora.rank);
+  if (score != nullptr && adapters.targets_score) {
+    fail_input(where,
+               "the output layer is in the file whole and a target of adapters too, so that it "
+               "cannot be told whether they are in it already",
+               "train them again with this version");
+  }
   if (score == nullptr && adapters.saves_score) {
     fail_input(file.path().string(), fmt::format("tensor \"{}\" is missing", kScoreInFile));
   }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/parallel.h"
 #include "weights/model_folder.h"
 #include "weights/tensor_map.h"
@@ -17,6 +18,7 @@ namespace llm {
 namespace {
 
 constexpr int64_t kHashedElements = 1 << 16;  // on the host at once, by thread
+constexpr std::string_view kHashKind = "bf16:";
 constexpr std::string_view kBodyPrefix = "transformer.";
 
 // Of the values of a tensor, which lie together, in the order of the file.
@@ -45,13 +47,15 @@ std::string_view without_prefix(std::string_view name) {
 }  // namespace
 
 std::string hash_of_weights(const fs::path& model_folder) {
-  const bool tied = read_model_config(model_folder).tied;
+  const ModelConfig config = read_model_config(model_folder);
   const TensorSource source = open_folder_weights(model_folder);
   std::vector<std::pair<std::string_view, const SourceTensor*>> tensors;
   for (const SourceTensor& tensor : source.tensors()) {
     // What is no floating point does not load either.
     if (is_mask_buffer(tensor.name) || !is_floating(tensor.dtype)) continue;
-    if (tied && tensor.name == "lm_head.weight") continue;
+    if (config.tied && tensor.name == "lm_head.weight") continue;
+    if (!config.bias && tensor.name.ends_with(".bias")) continue;
+    if (!config.has_qkv_bias() && tensor.name.ends_with("attn.c_attn.bias")) continue;
     tensors.emplace_back(without_prefix(tensor.name), &tensor);
   }
   std::sort(tensors.begin(), tensors.end());
@@ -63,7 +67,16 @@ std::string hash_of_weights(const fs::path& model_folder) {
   });
   Sha256 hash;
   for (const std::string& line : lines) hash.update(line);
-  return hash.hex_digest();
+  return fmt::format("{}{}", kHashKind, hash.hex_digest());
+}
+
+bool are_weights_of(const std::string& hash, const fs::path& model_folder) {
+  if (hash.starts_with(kHashKind)) return hash == hash_of_weights(model_folder);
+  log_warning(
+      fmt::format("{}: cannot be compared with the weights that adapters were trained on, "
+                  "which another version of this program noted",
+                  model_folder.string()));
+  return true;
 }
 
 }  // namespace llm

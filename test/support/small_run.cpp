@@ -66,7 +66,8 @@ TrainState SmallRun::resume() {
 TrainSummary SmallRun::train(const TrainState& state) {
   WindowData data(*samples_, {options_.batch, options_.samples_per_step()});
   const CheckpointForm form;
-  const TrainerParts parts{options_, *workspace_, data, validation_, form, *folder_, {}};
+  const TrainerParts parts{options_, *workspace_, data, validation_,
+                           form,     *folder_,    {},   peak_rate_};
   Trainer trainer(parts, state, resumed_);
   try {
     const TrainSummary summary = trainer.run();
@@ -98,6 +99,7 @@ std::vector<Json> without_times(std::vector<Json> records) {
   for (Json& record : records) {
     record.erase("seconds");
     record.erase("tokens_per_second");
+    record.erase("mfu");
   }
   return records;
 }

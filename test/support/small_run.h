@@ -35,6 +35,7 @@ class SmallRun {
   fs::path checkpoints() const { return folder_->checkpoints(); }
   Workspace& workspace() { return *workspace_; }
   TrainOptions& options() { return options_; }
+  void set_peak_rate(double tokens_per_second) { peak_rate_ = tokens_per_second; }
   // Of the last train(), also when it threw.
   const TrainState& state() const { return state_; }
   const RunFolder& folder() const { return *folder_; }
@@ -52,6 +53,7 @@ class SmallRun {
   std::unique_ptr<Workspace> workspace_;
   TrainState state_;
   bool resumed_ = false;
+  double peak_rate_ = 0;
 };
 
 // Records without what differs between two runs: times, speeds.
