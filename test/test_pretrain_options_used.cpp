@@ -12,6 +12,11 @@
 namespace llm::test {
 namespace {
 
+// A run of less than a second.
+constexpr const char* kSmall =
+    "--layers 3 --heads 2 --channels 16 --context 16 --batch 2 --steps 6 --eval-every 3 --lr 1e-2 "
+    "--dropout 0.1 ";
+
 class PretrainOptionsUsed : public testing::Test {
  protected:
   ProcessResult pretrain(const std::string& name, const std::string& words) {
@@ -22,11 +27,7 @@ class PretrainOptionsUsed : public testing::Test {
   }
   // A run of a small model: its last line.
   Json trained(const std::string& name, const std::string& more) {
-    const ProcessResult result = pretrain(
-        name,
-        "--layers 3 --heads 2 --channels 16 --context 16 --batch 2 --steps 6 --eval-every 3 "
-        "--lr 1e-2 --dropout 0.1 " +
-            more);
+    const ProcessResult result = pretrain(name, std::string(kSmall) + more);
     EXPECT_EQ(result.exit_code, 0) << result.err;
     return result.exit_code == 0 ? last_line(result) : Json();
   }
@@ -64,7 +65,7 @@ TEST_F(PretrainOptionsUsed, SoManyBatchesAreEvaluated) {
   EXPECT_NE(one["val_loss"], three["val_loss"]);
   EXPECT_EQ(one["train_loss"], whole["train_loss"]);  // training is the same
   EXPECT_EQ(records("one", "step"), records("whole", "step"));
-  const ProcessResult refused = pretrain("none", "--eval-batches -1");
+  const ProcessResult refused = pretrain("none", std::string(kSmall) + "--eval-batches -1");
   EXPECT_EQ(refused.exit_code, 2);
   EXPECT_NE(refused.err.find("--eval-batches"), std::string::npos) << refused.err;
 }
@@ -99,13 +100,13 @@ TEST_F(PretrainOptionsUsed, RecomputingPlansLessMemory) {
 TEST_F(PretrainOptionsUsed, AMemoryLimitIsForGpus) {
   for (const char* limit : {"1", "0.5"}) {
     const ProcessResult result =
-        pretrain("run", std::string("--device cpu --steps 2 --memory-limit ") + limit);
+        pretrain("run", std::string(kSmall) + "--device cpu --memory-limit " + limit);
     EXPECT_EQ(result.exit_code, 2) << result.err;
     EXPECT_NE(result.err.find("--memory-limit: is for GPUs"), std::string::npos) << result.err;
   }
   for (const char* limit : {"-1", "nan", "much"}) {
     const ProcessResult result =
-        pretrain("run", std::string("--device cpu --steps 2 --memory-limit ") + limit);
+        pretrain("run", std::string(kSmall) + "--device cpu --memory-limit " + limit);
     EXPECT_EQ(result.exit_code, 2) << limit;
     EXPECT_NE(result.err.find("--memory-limit"), std::string::npos) << result.err;
   }
