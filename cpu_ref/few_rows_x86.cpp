@@ -35,6 +35,7 @@ template <typename Element>
 LLM_AVX2 inline void prefetch_step(const Element* weight) {
   const uintptr_t ahead = reinterpret_cast<uintptr_t>(weight) + kBytesAhead;
   for (size_t byte = 0; byte < kPartialSums * sizeof(Element); byte += 64) {
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): not of an object, where the weight has ended
     _mm_prefetch(reinterpret_cast<const char*>(ahead + byte), _MM_HINT_T0);
   }
 }

@@ -16,8 +16,9 @@ TEST(DevicePeak, IsThatOfTheDataSheet) {
 }
 
 TEST(DevicePeak, IsNotGuessed) {
-  for (const char* name : {"cpu (2 threads)", "cuda:0 NVIDIA A1000", "cuda:0 NVIDIA L40",
-                           "cuda:0 NVIDIA GeForce RTX 4090 Laptop GPU", "cuda:0 NVIDIA A100X", ""}) {
+  for (const char* name :
+       {"cpu (2 threads)", "cuda:0 NVIDIA A1000", "cuda:0 NVIDIA L40",
+        "cuda:0 NVIDIA GeForce RTX 4090 Laptop GPU", "cuda:0 NVIDIA A100X", ""}) {
     EXPECT_EQ(peak_flops(name, "bf16"), 0) << name;
   }
 }

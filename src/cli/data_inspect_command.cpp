@@ -118,7 +118,8 @@ void add_data_inspect_command(CLI::App& app) {
   inspect_app->add_option("--seed", options.seed, "which passages")
       ->check(seed_range())
       ->type_name("N");
-  inspect_app->add_flag("--no-verify", command->no_verify, "leave checksums and ids unchecked");
+  inspect_app->add_flag("--no-verify", command->no_verify,
+                        "leave checksums unchecked, and all ids but those of the samples");
   inspect_app
       ->add_option("--tokenizer", options.tokenizer,
                    "tokenizer to decode with: a folder, `gpt2` or `bytes`; default: the one beside "

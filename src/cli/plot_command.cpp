@@ -303,8 +303,10 @@ void add_plot_command(CLI::App& app) {
   command->add_option("--x", options->x, "horizontal axis")
       ->check(CLI::IsMember({"steps", "tokens", "hours"}));
   command
-      ->add_option("--smooth", options->smooth,
-                   "steps in the moving average of the training loss; 0: a fiftieth of the run")
+      ->add_option(
+          "--smooth", options->smooth,
+          "steps in the moving average of the training loss and its speed, an odd number (an even "
+          "one is the next odd one); 0: a fiftieth of the run")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
   command
       ->add_option("--scale", options->scale,
