@@ -66,7 +66,9 @@ void write_element(std::vector<uint8_t>& bytes, DType dtype, int64_t i, double v
 std::unique_ptr<Backend> make_gpu_backend([[maybe_unused]] int device) {
 #ifdef LLM_HAVE_CUDA
   std::string reason;
-  if (cuda_device_count(reason) > device) return make_cuda_backend({.device = device});
+  CudaOptions options;
+  options.device = device;
+  if (cuda_device_count(reason) > device) return make_cuda_backend(options);
 #endif
   return nullptr;
 }
