@@ -89,9 +89,13 @@ TEST_F(PretrainOptionsUsed, RecomputingPlansLessMemory) {
     return result.exit_code == 0 ? last_line(result) : Json();
   };
   const Json kept = planned(""), again = planned("--recompute");
-  EXPECT_LT(again["memory"]["activations"].get<int64_t>(),
-            kept["memory"]["activations"].get<int64_t>() / 4);
-  EXPECT_LT(again["memory_bytes"].get<int64_t>(), kept["memory_bytes"].get<int64_t>() / 2);
+  const auto activations = [](const Json& plan) {
+    return plan["memory"]["activations"].get<double>();
+  };
+  EXPECT_LT(activations(again), activations(kept) / 4);
+  // The sum has the program itself in it, which is larger under sanitizers.
+  const double less = kept["memory_bytes"].get<double>() - again["memory_bytes"].get<double>();
+  EXPECT_GT(less, 0.9 * (activations(kept) - activations(again)));
   for (const char* purpose : {"parameters", "gradients", "optimizer state"}) {
     EXPECT_EQ(again["memory"][purpose], kept["memory"][purpose]) << purpose;
   }
