@@ -6,7 +6,7 @@
 
 #include "base/json.h"
 #include "cli/op_cases.h"
-#include "model/config.h"
+#include "support/small_model.h"
 #include "support/subprocess.h"
 #include "support/temporary_directory.h"
 #include "weights/model_folder.h"
@@ -18,12 +18,6 @@ namespace {
 class BenchOfAShape : public testing::Test {
  protected:
   BenchOfAShape() {
-    config_.layers = 2;
-    config_.heads = config_.kv_heads = 2;
-    config_.channels = 32;
-    config_.hidden = 128;
-    config_.context = 64;
-    config_.vocab_size = 300;
     config_.set_dropout(0.1f);  // which is not measured
     write_model_config(directory_.path(), config_, DType::f32);
   }
@@ -35,13 +29,12 @@ class BenchOfAShape : public testing::Test {
     arguments.insert(arguments.end(), more.begin(), more.end());
     const ProcessResult result = run_llm(arguments);
     EXPECT_EQ(result.exit_code, 0) << result.err;
-    const size_t last = result.out.rfind("\n{");
-    if (last != std::string::npos) figures_ = parse_json(result.out.substr(last + 1), "output");
+    figures_ = last_line(result);
     return result;
   }
 
   TemporaryDirectory directory_;
-  ModelConfig config_;
+  ModelConfig config_ = golden_config();  // its context is shorter than what is read by default
   Json figures_ = Json::object();
 };
 
@@ -51,9 +44,7 @@ TEST(BenchCommand, TimesEveryOp) {
         run_llm({"bench", "ops", "--device", "cpu", "--dtype", dtype, "--rows", "32", "--length",
                  "16", "--channels", "32", "--heads", "2", "--vocab-size", "100", "--json"});
     EXPECT_EQ(result.exit_code, 0) << result.err;
-    const size_t last = result.out.rfind("\n{");
-    ASSERT_NE(last, std::string::npos) << result.out;
-    const Json json = parse_json(result.out.substr(last + 1), "output");
+    const Json json = last_line(result);
     EXPECT_EQ(json.at("dtype"), dtype);
     EXPECT_GT(json.at("copy_bytes_per_second"), 0);
     EXPECT_GT(json.at("linear_flops_per_second"), 0);
@@ -106,12 +97,17 @@ TEST(BenchCommand, TrainRefusesWhatMakesNoSense) {
   refused({"--attention", "flash"}, "--attention");
 }
 
+TEST_F(BenchOfAShape, ReadsNoMoreThanAContextByDefault) {
+  const ProcessResult result = bench("train", {"--batch", "1", "--steps", "1"});
+  EXPECT_NE(result.out.find("1 x 32 tokens"), std::string::npos) << result.out;
+}
+
 TEST_F(BenchOfAShape, TrainsAdaptersAlone) {
   const ProcessResult result =
       bench("train", {"--batch", "1", "--length", "8", "--steps", "1", "--lora-rank", "4"});
-  // 2 layers; q, k, v and the projection of width 32, and 32 x 128 twice.
-  constexpr int64_t kExpected = 2 * 4 * (4 * (32 + 32) + 2 * (32 + 128));
-  EXPECT_NE(result.out.find("adapters of rank 4: 4,608 trained parameters"), std::string::npos)
+  // 2 layers; q, k, v and the projection of width 48, and 48 x 192 twice.
+  constexpr int64_t kExpected = 2 * 4 * (4 * (48 + 48) + 2 * (48 + 192));
+  EXPECT_NE(result.out.find("adapters of rank 4: 6,912 trained parameters"), std::string::npos)
       << result.out;
   EXPECT_EQ(figures_.at("trained_parameters"), kExpected);
   EXPECT_FALSE(figures_.contains("flops_per_second"));

@@ -12,12 +12,6 @@
 namespace llm::test {
 namespace {
 
-Json last_line(const std::string& text) {
-  const size_t begin = text.rfind("\n{");
-  EXPECT_NE(begin, std::string::npos) << text;
-  return begin == std::string::npos ? Json() : parse_json(text.substr(begin + 1), "output");
-}
-
 // The command itself on a backend that is wrong.
 TEST(CheckCommand, ReportsAndFails) {
   const auto backend = make_spoiled_backend("scale", Spoil::element);
@@ -53,7 +47,7 @@ TEST(CheckCommand, PrintsATable) {
                            "of 2 ops: all within their bounds"}) {
     EXPECT_NE(result.out.find(text), std::string::npos) << text << " in " << result.out;
   }
-  const Json json = last_line(result.out);
+  const Json json = last_line(result);
   EXPECT_EQ(json.at("failed"), 0);
   ASSERT_EQ(json.at("ops").size(), 2u);
   for (const Json& op : json.at("ops")) {

@@ -110,6 +110,31 @@ TEST_F(WeightsHash, IsAnotherForWeightsRoundedToF16) {
   EXPECT_NE(hash("half"), hash("model"));
 }
 
+// Some write zeros for what such a model does not have.
+TEST_F(WeightsHash, DoesNotCountTheBiasesOfAModelWithoutThem) {
+  const SafetensorsFile whole(directory_ / "model" / kWeightsFile);
+  ModelConfig config = test::golden_config();
+  config.bias = false;
+  for (const bool with_biases : {true, false}) {
+    const fs::path folder = directory_ / (with_biases ? "zeros" : "none");
+    make_directories(folder);
+    write_model_config(folder, config, DType::f32);
+    std::vector<TensorInfo> tensors;
+    for (const TensorInfo& info : whole.tensors()) {
+      if (with_biases || !info.name.ends_with(".bias")) tensors.push_back(info);
+    }
+    SafetensorsWriter writer(folder / kWeightsFile, tensors);
+    for (const TensorInfo& info : tensors) {
+      const std::vector<std::byte> zeros(whole.bytes(info).size());
+      writer.write(info.name.ends_with(".bias") ? Bytes(zeros) : whole.bytes(info));
+    }
+    writer.finish();
+    EXPECT_NO_THROW(load_model(*backend_, folder));
+  }
+  EXPECT_EQ(hash("zeros"), hash("none"));
+  EXPECT_NE(hash("none"), hash("model"));
+}
+
 TEST_F(WeightsHash, IsComparedWithItsOwnKindOnly) {
   EXPECT_TRUE(are_weights_of(hash("model"), directory_ / "model"));
   std::string other = hash("model");

@@ -153,7 +153,7 @@ void bench_decode(BenchDecodeArguments arguments) {
   require_language_model(config, arguments.model);
   if (arguments.tokens == 0) arguments.tokens = host ? 16 : 256;
   if (arguments.sequences == 0) arguments.sequences = host ? 4 : 64;
-  const int64_t B = host ? 1 : 8, T = host ? 64 : std::min<int64_t>(1024, config.context);
+  const int64_t B = host ? 1 : 8, T = std::min<int64_t>(host ? 64 : 1024, config.context);
   if (arguments.prompt + arguments.tokens > config.context) {
     fail_usage("--tokens", fmt::format("{} behind a prompt of {}, the context is {}",
                                        arguments.tokens, arguments.prompt, config.context));

@@ -12,7 +12,6 @@
 #include "base/progress.h"
 #include "base/rng.h"
 #include "cli/bench_command.h"
-#include "cli/device.h"
 #include "cli/model_arguments.h"
 #include "cli/output.h"
 #include "cli/step_breakdown.h"
@@ -42,7 +41,9 @@ TrainOptions options_of(const BenchTrainArguments& arguments, const Backend& bac
   options.dtype = arguments.dtype.value_or(backend.is_host() ? "f32" : "bf16");
   options.attention = arguments.attention.value_or(options.attention);
   options.recompute = arguments.recompute;
-  options.length = arguments.length.value_or(backend.is_host() ? 64 : options.model.context);
+  const int64_t context = options.model.context;
+  options.length =
+      arguments.length.value_or(backend.is_host() ? std::min<int64_t>(64, context) : context);
   options.batch = arguments.batch.value_or(backend.is_host() ? 4 : 16);
   options.total_batch_tokens =
       arguments.total_batch_tokens.value_or(options.batch * options.length);

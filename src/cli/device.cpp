@@ -12,6 +12,7 @@
 #ifdef LLM_HAVE_CUDA
 #include "cuda/cuda_backend.h"
 #endif
+#include "train/options.h"
 
 namespace llm {
 namespace {
@@ -71,6 +72,7 @@ std::unique_ptr<Backend> make_gpu_backend(int number, const DeviceOptions& optio
 }  // namespace
 
 std::unique_ptr<Backend> make_backend(const std::string& given, const DeviceOptions& options) {
+  require_attention_name(options.attention);
   const std::string device = chosen_device(given);
   const char* where = place_of_choice(given);
   if (device == "cpu") return make_cpu_backend();
@@ -98,7 +100,8 @@ std::unique_ptr<Backend> make_backend(const std::string& given, const DeviceOpti
   return make_gpu_backend(number, options);
 }
 #else
-std::unique_ptr<Backend> make_backend(const std::string& given, const DeviceOptions&) {
+std::unique_ptr<Backend> make_backend(const std::string& given, const DeviceOptions& options) {
+  require_attention_name(options.attention);
   const std::string device = chosen_device(given);
   const char* where = place_of_choice(given);
   if (device == "auto" || device == "cpu") return make_cpu_backend();

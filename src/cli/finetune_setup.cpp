@@ -9,7 +9,6 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/parallel.h"
-#include "cli/device.h"
 #include "train/checkpoint.h"
 #include "train/run_folder.h"
 #include "weights/model_folder.h"

@@ -73,8 +73,9 @@ fs::path log_of(const std::string& run) {
   const fs::path path(run);
   if (fs::is_directory(path)) {
     const fs::path log = path / "log.jsonl";
-    if (!fs::exists(log))
+    if (!fs::exists(log)) {
       fail_input(run, "no log.jsonl in it", "RUN is a folder of llm pretrain or llm finetune");
+    }
     return log;
   }
   return path;

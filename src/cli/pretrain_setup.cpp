@@ -34,7 +34,7 @@ ModelOrigin model_of(const PretrainArguments& arguments, const TrainOptions& opt
   } else if (!arguments.model && options.init != "random") {
     origin.folder = resolve_model_folder(options.init).string();
   } else {
-    origin.config = shape_named(arguments.model.value_or("gpt2"));
+    origin.config = arguments.model ? shape_named(*arguments.model) : model_preset("gpt2");
     origin.vocab_fixed = arguments.model && fs::exists(*arguments.model);
   }
   if (!origin.folder.empty()) {

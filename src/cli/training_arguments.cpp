@@ -80,7 +80,6 @@ std::unique_ptr<Backend> open_backend(const TrainingArguments& arguments,
                                       const TrainOptions& stored) {
   const std::string dtype = arguments.dtype.value_or(arguments.resume ? stored.dtype : "");
   if (arguments.dtype) require_dtype_name(dtype);
-  if (arguments.attention) require_attention_name(*arguments.attention);
   const double limit = arguments.memory_limit.value_or(0);
   if (!std::isfinite(limit) || limit < 0 || limit > 1e6) {
     fail_usage("--memory-limit", fmt::format("{} GiB", limit));

@@ -22,6 +22,8 @@ Tensor ActivationArena::take(DType dtype, std::initializer_list<int64_t> shape) 
   return tensor;
 }
 
+int64_t ActivationArena::room() const { return (capacity_ - used_) / kAlignment * kAlignment; }
+
 void ActivationArena::rewind(int64_t mark) {
   LLM_ASSERT(mark <= used_);
   used_ = mark;

@@ -20,6 +20,7 @@ class ActivationArena {
   int64_t mark() const { return used_; }
   void rewind(int64_t mark);
   int64_t capacity() const { return capacity_; }  // bytes
+  int64_t room() const;                           // bytes of the largest tensor that can be taken
   int64_t high_water() const { return high_water_; }
   void reset() { used_ = 0; }
 

@@ -74,9 +74,7 @@ void share_plan(Backend& backend, Comm& comm, ActivationArena& arena) {
   std::string text = comm.rank() == 0 ? backend.plan() : "";
   const int64_t size = comm.all_reduce(static_cast<int64_t>(text.size()), Reduce::max);
   text.resize(static_cast<size_t>(size));
-  constexpr int64_t kAligned = 256;  // what the arena rounds up to
-  const int64_t room =
-      comm.all_reduce((arena.capacity() - arena.mark()) / kAligned * kAligned, Reduce::min);
+  const int64_t room = comm.all_reduce(arena.room(), Reduce::min);
   LLM_ASSERT(room > 0 || size == 0, "no room for the plan of algorithms");
   for (int64_t at = 0; at < size; at += room) {
     const ArenaScope scope(arena);

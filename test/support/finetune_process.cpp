@@ -77,9 +77,4 @@ fs::path make_instructions(const fs::path& path, int64_t rows) {
   return path;
 }
 
-Json last_line(const ProcessResult& result) {
-  const std::vector<std::string> lines = lines_of(result.out);
-  return parse_json(lines.empty() ? "" : lines.back(), "stdout");
-}
-
 }  // namespace llm::test

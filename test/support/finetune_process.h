@@ -23,7 +23,4 @@ fs::path make_model_outline(const fs::path& folder, const ModelConfig& config);
 fs::path make_labeled_texts(const fs::path& path, int64_t rows);
 fs::path make_instructions(const fs::path& path, int64_t rows);
 
-// The JSON object in the last line of what a command printed.
-Json last_line(const ProcessResult& result);
-
 }  // namespace llm::test

@@ -126,4 +126,9 @@ std::vector<std::string> lines_of(const std::string& text) {
   return lines;
 }
 
+Json last_line(const ProcessResult& result) {
+  const std::vector<std::string> lines = lines_of(result.out);
+  return parse_json(lines.empty() ? "" : lines.back(), "stdout");
+}
+
 }  // namespace llm::test

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
+
 namespace llm::test {
 
 struct ProcessResult {
@@ -35,5 +37,7 @@ bool program_exists(const std::string& name);
 
 // What a program printed, line by line, without the line ends.
 std::vector<std::string> lines_of(const std::string& text);
+// The JSON object in the last line of what a command printed.
+Json last_line(const ProcessResult& result);
 
 }  // namespace llm::test
