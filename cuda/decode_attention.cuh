@@ -1,286 +1,318 @@
 // Attention of one new token per sequence over a paged cache, for transformer_decode.
 //
-// A task is one head of one sequence, or where there are many multiprocessors and keys, a chunk of
-// its cached keys. Cached keys and values do not depend on the token, so a task asks for its first
-// ones before it waits for the query. The new key and value come with the query, are the last
-// chunk's and are put into the cache. Where there are chunks, the first one's multiprocessor takes
-// the others' results and merges them in their order.
+// A task is one head of one sequence, or where there are many keys, a chunk of its cached keys.
+// Cached keys and values do not depend on the token: they are brought to the L2 cache long before,
+// and a task asks for its first ones before it waits for the query. The new key and value come with
+// the query, are the last chunk's and are put into the cache. Where there are chunks, the first
+// one's multiprocessor takes the others' results and merges them in their order.
 #pragma once
 
 #include "cuda/decode_exchange.cuh"
+#include "cuda/decode_keys.cuh"
 #include "cuda/decode_product.cuh"
 #include "cuda/online_softmax.cuh"
 
 namespace llm::cuda {
 
-constexpr int kChunkKeys = 128;  // that are worth a chunk of their own
+constexpr int kChunkKeys = 256;       // that are worth a chunk of their own
+constexpr int kLeastProcessors = 32;  // see attend()
+constexpr int kMostTasks =            // of a multiprocessor
+    kDecodeSequences * kMostChunks * kDecodeChannels / 64 / kLeastProcessors;
+
+// A task's share of the keys of a sequence.
+struct AttentionTask {
+  int s, h, chunk;
+  int chunks;      // of the head; 0: the task is none
+  int slot;        // of the first chunk's partial result
+  int begin, end;  // cached positions
+};
+
+// Keys that a warp takes at a time: one for a lane.
+constexpr int kWarpKeys = kWarp;
+constexpr int kRoundKeys = kDecodeWarps * kWarpKeys;  // of all warps
+
+// What the warps have found for one head: partial softmaxes, one of each warp and last the new
+// key's.
+struct AttentionShared {
+  int count;  // of tasks
+  AttentionTask tasks[kMostTasks];
+  alignas(16) float qkv[3][kMostHeadSize];
+  float top[kDecodeWarps + 1], total[kDecodeWarps + 1], sum[kDecodeWarps + 1][kMostHeadSize];
+};
 
 #ifdef LLM_HOPPER
-
-struct AttentionShared {
-  float qkv[3][kPartialLanes * kChannels];  // of one head
-  Partial partials[kDecodeWarps][kPartialLanes];
-};
-
-// kChannels channels of a key or value as they lie in the cache.
-template <typename T>
-struct CachedChannels {
-  Vector<T> parts[kChannels / Vector<T>::kSize];
-
-  __device__ __forceinline__ void load(const T* from) {
-#pragma unroll
-    for (int i = 0; i < kChannels / Vector<T>::kSize; ++i) {
-      const int4 bits = __ldcg(reinterpret_cast<const int4*>(from) + i);
-      parts[i] = *reinterpret_cast<const Vector<T>*>(&bits);
-    }
-  }
-  __device__ __forceinline__ void unpack(float (&to)[kChannels]) const {
-#pragma unroll
-    for (int i = 0; i < kChannels; ++i) {
-      to[i] = to_float(parts[i / Vector<T>::kSize].at[i % Vector<T>::kSize]);
-    }
-  }
-};
-
-// Cached keys and values of one head, some per group of kLanes lanes at a time.
-template <typename T, int kLanes>
-struct CachedKeys {
-  static constexpr int kGroups = kDecodeThreads / kLanes;
-  static constexpr int kCount = 4;  // of a group, at once
-
-  const T *keys, *values;  // at the lane's channels of the head
-  const int32_t* blocks;   // of the sequence
-  int block_size, row, end;
-  bool active;  // the lane has channels
-  CachedChannels<T> key[kCount], value[kCount];
-
-  // Positions from `begin` on, below end.
-  __device__ __forceinline__ void load(int begin) {
-#pragma unroll
-    for (int n = 0; n < kCount; ++n) {
-      key[n] = value[n] = CachedChannels<T>{};
-      const int position = begin + threadIdx.x / kLanes + n * kGroups;
-      if (position >= end || !active) continue;
-      const int64_t block = __ldg(blocks + position / block_size);
-      const int64_t offset = (block * block_size + position % block_size) * row;
-      key[n].load(keys + offset);
-      value[n].load(values + offset);
-    }
-  }
-  __device__ __forceinline__ void attend(Partial& partial, const float (&query)[kChannels],
-                                         int begin, float scale) const {
-    const int first = begin + threadIdx.x / kLanes;
-    float score[kCount], top = partial.top;
-#pragma unroll
-    for (int n = 0; n < kCount; ++n) {
-      float channels[kChannels], product = 0;
-      key[n].unpack(channels);
-#pragma unroll
-      for (int i = 0; i < kChannels; ++i) product += query[i] * channels[i];
-      score[n] = group_sum<kLanes>(product) * scale;
-      if (first + n * kGroups < end) top = fmaxf(top, score[n]);
-    }
-    partial.raise(top);
-#pragma unroll
-    for (int n = 0; n < kCount; ++n) {
-      float channels[kChannels];
-      value[n].unpack(channels);
-      if (first + n * kGroups < end) partial.add(score[n], channels);
-    }
-  }
-};
-
-struct AttentionTask {
-  int s, h, chunk, chunks, slot;  // slot: of the first chunk's partial result
-};
 
 // Chunks of a sequence of `length` tokens, the new one included.
 __device__ __forceinline__ int chunks_of(int length) {
   return max(1, min(kMostChunks, (length - 1 + kChunkKeys - 1) / kChunkKeys));
 }
 
-// q, k and v of the task's head.
+// This multiprocessor's tasks, the same in all layers. Needs a barrier behind it.
+__device__ __forceinline__ void find_tasks(AttentionShared& shared,
+                                           const TransformerDecode& decode) {
+  const int* lengths = decode.lengths;
+  int most = 1;
+  for (int s = 0; s < decode.S; ++s) most = max(most, chunks_of(lengths[s]));
+  const int tasks = decode.S * decode.H * most, all = gridDim.x;
+  const int number = blockIdx.x + threadIdx.x * all;
+  if (threadIdx.x == 0) shared.count = blockIdx.x < tasks ? (tasks - 1 - number) / all + 1 : 0;
+  if (number >= tasks) return;
+  const int head = number / most, chunk = number % most, s = head / decode.H;
+  const int cached = lengths[s] - 1;
+  int chunks = chunks_of(lengths[s]);
+  if (chunk >= chunks) chunks = 0;  // other sequences have so many, this one has not
+  const int begin = chunks == 0 ? 0 : cached * chunk / chunks;
+  const int end = chunks == 0 ? 0 : cached * (chunk + 1) / chunks;
+  shared.tasks[threadIdx.x] = {s, head % decode.H, chunk, chunks, head * most, begin, end};
+}
+
+// q, k and v of the task's head, on their way to shared memory.
 template <typename T>
-__device__ __forceinline__ void take_qkv(AttentionShared& shared, const TransformerDecode& decode,
-                                         const AttentionTask& task, const uint64_t* units,
-                                         uint32_t flag) {
-  constexpr int kTaken = 2 * kUnitElements<T>;
-  const int loads = decode.D / kTaken;  // of each of the three
-  const int part = threadIdx.x / (kDecodeThreads / 4);
-  const int lane = threadIdx.x % (kDecodeThreads / 4);
-  if (part < 3) {
-    const int64_t row = int64_t{3} * task.s + part;
-    const uint64_t* from = units + (row * decode.C + int64_t{task.h} * decode.D) / kUnitElements<T>;
-    receive<1>(from, lane, kDecodeThreads / 4, loads, flag, [&](int i, uint2 data) {
-      float* to = shared.qkv[part] + i * kTaken;
+struct QkvInbox {
+  static constexpr int kTaken = 2 * kUnitElements<T>;
+  static constexpr int kThreads = kDecodeThreads / 4;  // of each of the three
+  static_assert(kMostHeadSize / 2 <= kThreads);
+  Inbox<1> inbox;
+
+  __device__ __forceinline__ QkvInbox(const TransformerDecode& decode, const AttentionTask& task,
+                                      const uint64_t* units) {
+    const int part = threadIdx.x / kThreads, i = threadIdx.x % kThreads;
+    const int row = (3 * task.s + part) * decode.C + task.h * decode.D;
+    inbox.units = units + row / kUnitElements<T> + 2 * i;
+    inbox.step = 1;
+    inbox.count = part < 3 && i < decode.D / kTaken ? 1 : 0;
+    inbox.ask();
+  }
+  // Ends with a barrier.
+  __device__ __forceinline__ void wait(float (&qkv)[3][kMostHeadSize], uint32_t flag) {
+    const int part = threadIdx.x / kThreads, i = threadIdx.x % kThreads;
+    inbox.wait(flag);
+    if (inbox.count > 0) {
+      const uint2 data = inbox.two[0].data();
+      float* to = qkv[part] + i * kTaken;
       if constexpr (sizeof(T) == 4) {
         to[0] = __uint_as_float(data.x), to[1] = __uint_as_float(data.y);
       } else {
-        to[0] = __uint_as_float(data.x << 16), to[1] = __uint_as_float(data.x & 0xffff0000u);
-        to[2] = __uint_as_float(data.y << 16), to[3] = __uint_as_float(data.y & 0xffff0000u);
+        *reinterpret_cast<float4*>(to) =
+            make_float4(__uint_as_float(data.x << 16), __uint_as_float(data.x & 0xffff0000u),
+                        __uint_as_float(data.y << 16), __uint_as_float(data.y & 0xffff0000u));
       }
-    });
+    }
+    computing_barrier();
   }
-  computing_barrier();
-}
+};
 
 template <typename T>
 __device__ __forceinline__ void append_to_cache(const AttentionShared& shared,
                                                 const TransformerDecode& decode,
-                                                const DecodeBlock& block, const AttentionTask& task,
-                                                int position) {
-  const int D = decode.D, size = decode.block_size;
-  const int64_t page = decode.block_table[task.s * decode.max_blocks + position / size];
-  const int64_t offset = ((page * size + position % size) * decode.H + task.h) * D;
-  for (int i = threadIdx.x; i < 2 * D; i += kDecodeThreads) {
-    T* to = static_cast<T*>(i < D ? block.keys : block.values) + offset + i % D;
-    *to = from_float<T>(shared.qkv[i < D ? 1 : 2][i % D]);
-  }
+                                                const DecodeBlock& block,
+                                                const AttentionTask& task) {
+  const int D = decode.D, i = threadIdx.x % (kDecodeThreads / 2);
+  const bool key = threadIdx.x < kDecodeThreads / 2;
+  if (i >= D) return;
+  const int64_t row = int64_t{cached_row(decode, task.s, task.end)} * decode.C + task.h * D;
+  T* to = static_cast<T*>(key ? block.keys : block.values) + row + i;
+  *to = from_float<T>(shared.qkv[key ? 1 : 2][i]);
 }
 
-__device__ __forceinline__ void send_partial(uint64_t* to, const Partial& partial, uint32_t flag) {
-  send(to, partial.top, partial.total, flag);
-#pragma unroll
-  for (int i = 0; i < kChannels; i += 2) {
-    send(to + 2 + i, partial.sum[i], partial.sum[i + 1], flag);
-  }
-}
-__device__ __forceinline__ Partial take_partial(const uint64_t* from, uint32_t flag) {
-  TwoUnits two[kPartialUnits / 2];
-#pragma unroll
-  for (int i = 0; i < kPartialUnits / 2; ++i) two[i].load(from + 2 * i);
-  float values[kPartialUnits];
-#pragma unroll
-  for (int i = 0; i < kPartialUnits / 2; ++i) {
-    two[i].wait(from + 2 * i, flag);
-    values[2 * i] = __uint_as_float(two[i].data().x);
-    values[2 * i + 1] = __uint_as_float(two[i].data().y);
-  }
-  Partial partial{values[0], values[1], {}};
-#pragma unroll
-  for (int i = 0; i < kChannels; ++i) partial.sum[i] = values[2 + i];
-  return partial;
-}
+// One channel of a partial softmax.
+struct PartialChannel {
+  float top, total, sum;
 
-// What all warps made of the task's keys, in the first kLanes threads.
-template <int kLanes>
-__device__ __forceinline__ Partial merge_block(AttentionShared& shared, int warps) {
-  computing_barrier();
-  Partial all;
-  if (threadIdx.x < kLanes) {
-    all = shared.partials[0][threadIdx.x];
-    for (int warp = 1; warp < warps; ++warp) all.merge(shared.partials[warp][threadIdx.x]);
+  __device__ __forceinline__ void merge(float other_top, float other_total, float other_sum) {
+    const float both = fmaxf(top, other_top);
+    const float mine = exp_of(top - both), others = exp_of(other_top - both);
+    top = both;
+    total = total * mine + other_total * others;
+    sum = sum * mine + other_sum * others;
+  }
+};
+
+// What has been found, of channel threadIdx.x.
+__device__ __forceinline__ PartialChannel merge_parts(const AttentionShared& shared) {
+  PartialChannel all{shared.top[0], 0, 0};
+#pragma unroll
+  for (int part = 1; part <= kDecodeWarps; ++part) all.top = fmaxf(all.top, shared.top[part]);
+#pragma unroll
+  for (int part = 0; part <= kDecodeWarps; ++part) {
+    const float factor = exp_of(shared.top[part] - all.top);
+    all.total += shared.total[part] * factor;
+    all.sum += shared.sum[part][threadIdx.x] * factor;
   }
   return all;
 }
 
-// The other chunks' results, one warp for each or two, and all in the order of the chunks.
-template <int kLanes>
-__device__ __forceinline__ Partial merge_chunks(AttentionShared& shared, Partial own,
-                                                const AttentionTask& task, const uint64_t* partials,
-                                                uint32_t flag) {
-  const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
-  for (int begin = 1; begin < task.chunks; begin += kDecodeWarps) {
-    computing_barrier();  // shared.partials was read
-    if (begin + warp < task.chunks && lane < kLanes) {
-      const int slot = (task.slot + begin + warp) * kPartialLanes + lane;
-      shared.partials[warp][lane] = take_partial(partials + int64_t{slot} * kPartialUnits, flag);
-    }
-    __syncwarp();
-    const Partial others = merge_block<kLanes>(shared, min(kDecodeWarps, task.chunks - begin));
-    if (threadIdx.x < kLanes) own.merge(others);
+// The other chunks' results, in the order of the chunks.   partials: of the head
+__device__ __forceinline__ void merge_chunks(PartialChannel& all, int chunks, int D,
+                                             const uint64_t* partials, uint32_t flag) {
+  const int channel = min(static_cast<int>(threadIdx.x), D - 1);
+#pragma unroll 1
+  for (int chunk = 1; chunk < chunks; ++chunk) {
+    const uint64_t* from = partials + chunk * kPartialUnits;
+    Inbox<1> whole{from, 1, 1}, sums{from + 2 + channel / 2 * 2, 1, 1};
+    whole.ask();
+    sums.ask();
+    whole.wait(flag);
+    sums.wait(flag);
+    const uint2 a = whole.two[0].data(), b = sums.two[0].data();
+    all.merge(__uint_as_float(a.x), __uint_as_float(a.y), __uint_as_float(channel % 2 ? b.y : b.x));
   }
-  return own;
 }
 
-template <typename T, int kLanes>
-__device__ __forceinline__ void run_task(AttentionShared& shared, const TransformerDecode& decode,
-                                         const DecodeBlock& block, const AttentionTask& task,
-                                         int length, Exchange& exchange, uint32_t flag) {
-  const int D = decode.D, channel = threadIdx.x % kLanes * kChannels, cached = length - 1;
-  const int begin = cached * task.chunk / task.chunks;
-  const bool last = task.chunk == task.chunks - 1;
-  CachedKeys<T, kLanes> keys;
-  keys.keys = static_cast<const T*>(block.keys) + task.h * D + channel;
-  keys.values = static_cast<const T*>(block.values) + task.h * D + channel;
-  keys.blocks = decode.block_table + task.s * decode.max_blocks;
-  keys.block_size = decode.block_size;
-  keys.row = decode.H * D;
-  keys.end = cached * (task.chunk + 1) / task.chunks;
-  keys.active = channel < D;
-  keys.load(begin);
-  take_qkv<T>(shared, decode, task, exchange.qkv, flag);
-
-  float query[kChannels];
-#pragma unroll
-  for (int i = 0; i < kChannels; ++i) query[i] = keys.active ? shared.qkv[0][channel + i] : 0;
-  Partial partial;
-  constexpr int kRound = keys.kGroups * keys.kCount;
-  for (int from = begin; from < keys.end; from += kRound) {
-    if (from > begin) keys.load(from);
-    keys.attend(partial, query, from, decode.scale);
-  }
-  if (last && threadIdx.x < kWarp) {  // the new key: all groups of the warp compute, one adds
-    float product = 0, value[kChannels];
-#pragma unroll
-    for (int i = 0; i < kChannels; ++i) {
-      product += keys.active ? query[i] * shared.qkv[1][channel + i] : 0;
-      value[i] = keys.active ? shared.qkv[2][channel + i] : 0;
+// The cached keys of a task: leaves each warp's partial softmax in `shared`, whose qkv it waits for
+// once the first keys and values are on their way.
+template <typename T>
+__device__ __forceinline__ void attend_to_cache(AttentionShared& shared,
+                                                const TransformerDecode& decode,
+                                                const DecodeBlock& block, const AttentionTask& task,
+                                                Exchange& exchange, uint32_t flag) {
+  using Part = CachedPart<T>;
+  constexpr int kEach = Part::kEach;
+  const int D = decode.D, warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
+  const int mine = lane % 8 * kEach;  // channel
+  const T* keys = static_cast<const T*>(block.keys) + task.h * D + mine;
+  const T* values = static_cast<const T*>(block.values) + task.h * D + mine;
+  float top = -FLT_MAX, total = 0;
+  QkvInbox<T> inbox(decode, task, exchange.qkv);
+  Part part;
+  const int row_bytes = decode.C * static_cast<int>(sizeof(T));
+#pragma unroll 1
+  for (int from = task.begin;; from += kRoundKeys) {
+    const int first = from + warp * kWarpKeys;  // of the warp
+    // Behind the last key the last one again, with a weight of 0.
+    const int row = cached_row(decode, task.s, max(0, min(first + lane, task.end - 1)));
+    const bool some = task.end > 0;
+    Part::load(part.key, keys, row, row_bytes, some && mine < D);
+    Part::load(part.value, values, row, row_bytes, some && mine < D);
+    if (from == task.begin) inbox.wait(shared.qkv, flag);
+    float scores[Part::kKeys] = {};
+    part.add_products(scores, shared.qkv[0] + mine);
+#pragma unroll 1
+    for (int channel = Part::kChannels; channel < D; channel += Part::kChannels) {
+      Part::load(part.key, keys + channel, row, row_bytes, some && mine + channel < D);
+      part.add_products(scores, shared.qkv[0] + channel + mine);
     }
-    const float score = group_sum<kLanes>(product) * decode.scale;
-    if (threadIdx.x < kLanes) {
-      partial.raise(fmaxf(partial.top, score));
-      partial.add(score, value);
-    }
-    __syncwarp();
-  }
-  merge_warp<kLanes>(partial);
-  if (threadIdx.x % kWarp < kLanes)
-    shared.partials[threadIdx.x / kWarp][threadIdx.x % kWarp] = partial;
-  Partial all = merge_block<kLanes>(shared, kDecodeWarps);
-  if (task.chunk == 0) {
-    all = merge_chunks<kLanes>(shared, all, task, exchange.partials, flag);
-    if (threadIdx.x < kLanes && keys.active) {
-      uint64_t* to = exchange.attention + int64_t{task.s} * decode.C / kUnitElements<T>;
+    halve(scores, 8, 4);
+    halve(scores, 4, 2);
+    halve(scores, 2, 1);
+    const bool given = first + 4 * (lane % 8) + lane / 8 < task.end;  // this lane's score's key
+    const float score = given ? scores[0] * decode.scale : -FLT_MAX;
+    const float both = fmaxf(top, warp_max(score));
+    const float factor = exp_of(top - both), weight = given ? exp_of(score - both) : 0;
+    top = both;
+    total = total * factor + warp_sum(weight);
+#pragma unroll 1
+    for (int channel = 0; channel < D; channel += Part::kChannels) {
+      if (channel > 0) {
+        Part::load(part.value, values + channel, row, row_bytes, some && mine + channel < D);
+      }
+      float sums[kEach] = {};
+      part.add_weighted(sums, weight);
+      halve(sums, kEach, 16);
+      halve(sums, kEach / 2, 8);
+      // A lane has what is left of its channels.
+      constexpr int kLeft = kEach / 4;
+      const int at = channel + mine + lane / 8 * kLeft;
+      if (at >= D) continue;
+      float* to = shared.sum[warp] + at;
 #pragma unroll
-      for (int i = 0; i < kChannels; i += 2) {
-        send_pair<T>(to, (task.h * D + channel + i) / 2, all.sum[i] / all.total,
-                     all.sum[i + 1] / all.total, flag);
+      for (int i = 0; i < kLeft; ++i) {
+        to[i] = (from > task.begin ? to[i] * factor : 0) + sums[i];
       }
     }
-  } else if (threadIdx.x < kLanes) {
-    const int slot = (task.slot + task.chunk) * kPartialLanes + threadIdx.x;
-    send_partial(exchange.partials + int64_t{slot} * kPartialUnits, all, flag);
+    if (from + kRoundKeys >= task.end) break;
   }
-  if (last) append_to_cache<T>(shared, decode, block, task, cached);
+  if (lane == 0) shared.top[warp] = top, shared.total[warp] = total;
 }
 
-// This multiprocessor's tasks of one layer.   lengths: in shared memory
-// A first chunk waits for up to 15 tasks behind it, each of which waits for the task `gridDim.x`
-// before it at most: with more than 30 multiprocessors every wait leads to an earlier task.
+// The new key as a partial softmax of its own; nothing where it is not the task's. By one warp.
+__device__ __forceinline__ void attend_to_new(AttentionShared& shared, int D, float scale,
+                                              bool given) {
+  constexpr int kPart = kDecodeWarps;
+  const int lane = threadIdx.x % kWarp;
+  float product = 0;
+#pragma unroll
+  for (int i = 0; i < kMostHeadSize / kWarp; ++i) {
+    const int channel = lane + i * kWarp;
+    if (channel >= D) continue;
+    product += shared.qkv[0][channel] * shared.qkv[1][channel];
+    shared.sum[kPart][channel] = given ? shared.qkv[2][channel] : 0;
+  }
+  product = warp_sum(product);
+  if (lane != 0) return;
+  shared.top[kPart] = given ? product * scale : -FLT_MAX;
+  shared.total[kPart] = given ? 1 : 0;
+}
+
+template <typename T>
+__device__ __forceinline__ void run_task(AttentionShared& shared, const TransformerDecode& decode,
+                                         const DecodeBlock& block, const AttentionTask& task,
+                                         Exchange& exchange, uint32_t flag) {
+  const int D = decode.D, warp = threadIdx.x / kWarp;
+  const bool last = task.chunk == task.chunks - 1;
+  attend_to_cache<T>(shared, decode, block, task, exchange, flag);
+  // The last warp: where there are few keys it has none of them.
+  if (warp == kDecodeWarps - 1) attend_to_new(shared, D, decode.scale, last);
+  computing_barrier();
+  if (warp < (D + kWarp - 1) / kWarp) {
+    PartialChannel all = merge_parts(shared);  // without meaning from channel D on
+    uint64_t* partials = exchange.partials + int64_t{task.slot} * kPartialUnits;
+    if (task.chunk == 0) {
+      merge_chunks(all, task.chunks, D, partials, flag);
+      const float x = all.sum / all.total, next = __shfl_down_sync(~0u, x, 1);
+      if (threadIdx.x % 2 == 0 && static_cast<int>(threadIdx.x) < D) {
+        send_pair<T>(exchange.attention + task.s * decode.C / kUnitElements<T>,
+                     (task.h * D + static_cast<int>(threadIdx.x)) / 2, x, next, flag);
+      }
+    } else {
+      uint64_t* to = partials + task.chunk * kPartialUnits;
+      if (threadIdx.x == 0) send(to, all.top, all.total, flag);
+      if (static_cast<int>(threadIdx.x) < D) {
+        send(to + 2 + threadIdx.x, __float_as_uint(all.sum), flag);
+      }
+    }
+  }
+  if (last) append_to_cache<T>(shared, decode, block, task);
+}
+
+// Brings the cached keys and values of this multiprocessor's tasks to the L2 cache; by one warp.
+template <typename T>
+__device__ __forceinline__ void prefetch_keys(const AttentionShared& shared,
+                                              const TransformerDecode& decode,
+                                              const DecodeBlock& block) {
+  constexpr int kSector = 32;
+  const int lane = threadIdx.x % kWarp, bytes = decode.D * static_cast<int>(sizeof(T));
+#pragma unroll 1
+  for (int i = 0; i < shared.count; ++i) {
+    const AttentionTask& task = shared.tasks[i];
+#pragma unroll 1
+    for (int position = task.begin + lane; position < task.end; position += kWarp) {
+      const int64_t at =
+          int64_t{cached_row(decode, task.s, position)} * decode.C + task.h * decode.D;
+      const char* key = reinterpret_cast<const char*>(static_cast<const T*>(block.keys) + at);
+      const char* value = reinterpret_cast<const char*>(static_cast<const T*>(block.values) + at);
+#pragma unroll 1
+      for (int offset = 0; offset < bytes; offset += kSector) {
+        asm volatile("prefetch.global.L2 [%0];" ::"l"(key + offset));
+        asm volatile("prefetch.global.L2 [%0];" ::"l"(value + offset));
+      }
+    }
+  }
+}
+
+// This multiprocessor's tasks of one layer.
+// A first chunk waits for up to kMostChunks - 1 tasks behind it, each of which waits for the task
+// `gridDim.x` before it at most: with kLeastProcessors multiprocessors every wait leads to an
+// earlier task.
 template <typename T>
 __device__ __forceinline__ void attend(AttentionShared& shared, const TransformerDecode& decode,
-                                       const DecodeBlock& block, const int* lengths,
-                                       Exchange& exchange, uint32_t flag) {
-  int most = 1;
-  for (int s = 0; s < decode.S; ++s) most = max(most, chunks_of(lengths[s]));
-  const int tasks = decode.S * decode.H * most;
-  for (int number = blockIdx.x; number < tasks; number += gridDim.x) {
-    AttentionTask task;
-    const int head = number / most;
-    task.chunk = number % most;
-    task.s = head / decode.H;
-    task.h = head % decode.H;
-    task.slot = head * most;
-    const int length = lengths[task.s];
-    task.chunks = chunks_of(length);
-    if (task.chunk >= task.chunks) continue;
-    if (decode.D <= 8 * kChannels) {
-      run_task<T, 8>(shared, decode, block, task, length, exchange, flag);
-    } else {
-      run_task<T, 16>(shared, decode, block, task, length, exchange, flag);
-    }
-    computing_barrier();  // before the next task's query is stored
+                                       const DecodeBlock& block, Exchange& exchange,
+                                       uint32_t flag) {
+#pragma unroll 1
+  for (int i = 0; i < shared.count; ++i) {
+    if (shared.tasks[i].chunks == 0) continue;
+    if (i > 0) computing_barrier();  // the task before has read its query and results
+    run_task<T>(shared, decode, block, shared.tasks[i], exchange, flag);
   }
 }
 

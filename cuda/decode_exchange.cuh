@@ -15,9 +15,9 @@
 namespace llm::cuda {
 
 constexpr int kDecodeProcessors = 256;  // at most
-constexpr int kMostChunks = 16;         // of a sequence's keys
-constexpr int kPartialUnits = 10;       // of a lane's share of a partial softmax
-constexpr int kPartialLanes = 16;
+constexpr int kMostChunks = 8;          // of a sequence's keys
+constexpr int kMostHeadSize = 128;
+constexpr int kPartialUnits = kMostHeadSize + 2;  // of a partial softmax: maximum, total, sums
 constexpr int kPartialSlots = kDecodeSequences * kMostChunks * kDecodeChannels / 64;
 
 // The memory of it all; one for a stream of launches.
@@ -28,8 +28,8 @@ struct Exchange {
   uint64_t attention[kDecodeSequences * kDecodeChannels];
   uint64_t middle[kDecodeSequences * kDecodeChannels];  // the stream between attention and MLP
   uint64_t hidden[kDecodeSequences * kDecodeHidden];
-  uint64_t stream[kDecodeSequences * kDecodeChannels];               // behind the MLP
-  uint64_t partials[kPartialSlots * kPartialLanes * kPartialUnits];  // (S, H, chunks)
+  uint64_t stream[kDecodeSequences * kDecodeChannels];  // behind the MLP
+  uint64_t partials[kPartialSlots * kPartialUnits];     // (S, H, chunks)
 };
 
 // Elements that the data of a unit hold.
@@ -71,36 +71,44 @@ struct TwoUnits {
                  : "l"(from)
                  : "memory");
   }
-  __device__ __forceinline__ void wait(const uint64_t* from, uint32_t flag) {
-    while (static_cast<uint32_t>(a >> 32) != flag || static_cast<uint32_t>(b >> 32) != flag) {
-      load(from);
-    }
+  // Zero where both have come.
+  __device__ __forceinline__ uint32_t missing(uint32_t flag) const {
+    return (static_cast<uint32_t>(a >> 32) ^ flag) | (static_cast<uint32_t>(b >> 32) ^ flag);
   }
   __device__ __forceinline__ uint2 data() const {
     return make_uint2(static_cast<uint32_t>(a), static_cast<uint32_t>(b));
   }
 };
 
-// Calls take(i, data) for the pairs of units first, first + step, ... below `count`, with kInFlight
-// loads under way.
-template <int kInFlight, typename Take>
-__device__ __forceinline__ void receive(const uint64_t* units, int first, int step, int count,
-                                        uint32_t flag, Take&& take) {
-  for (int begin = first; begin < count; begin += kInFlight * step) {
-    TwoUnits two[kInFlight];
+// The pairs of units number 0, step, 2 step, ... below `count` from `units` on. ask() sends for
+// them; what one does before wait() costs no time while they are on their way.
+template <int kCount>
+struct Inbox {
+  const uint64_t* units;
+  int step, count;
+  TwoUnits two[kCount];
+
+  __device__ __forceinline__ void ask() {
 #pragma unroll
-    for (int n = 0; n < kInFlight; ++n) {
-      const int i = begin + n * step;
-      if (i < count) two[n].load(units + 2 * i);
-    }
-#pragma unroll
-    for (int n = 0; n < kInFlight; ++n) {
-      const int i = begin + n * step;
-      if (i >= count) break;
-      two[n].wait(units + 2 * i, flag);
-      take(i, two[n].data());
+    for (int n = 0; n < kCount; ++n) {
+      if (n * step < count) two[n].load(units + 2 * n * step);
     }
   }
-}
+  __device__ __forceinline__ void wait(uint32_t flag) {
+    while (true) {
+      uint32_t missing[kCount], any = 0;
+#pragma unroll
+      for (int n = 0; n < kCount; ++n) {
+        missing[n] = n * step < count ? two[n].missing(flag) : 0;
+        any |= missing[n];
+      }
+      if (any == 0) return;
+#pragma unroll
+      for (int n = 0; n < kCount; ++n) {
+        if (missing[n] != 0) two[n].load(units + 2 * n * step);
+      }
+    }
+  }
+};
 
 }  // namespace llm::cuda

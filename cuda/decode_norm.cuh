@@ -7,15 +7,15 @@
 
 namespace llm::cuda {
 
-#ifdef LLM_HOPPER
-
 // A row is kParts parts whatever the number of sequences, so that its statistics are the same sums.
 constexpr int kParts = kDecodeWarps;
 
-// Of a part of a row.
-struct Moments {
-  float count, mean, squares;  // squares: sum of (x - mean)^2
+// What the warps tell each other of the rows.
+struct NormShared {
+  alignas(16) float sums[kDecodeSequences][kParts], squares[kDecodeSequences][kParts];
 };
+
+#ifdef LLM_HOPPER
 
 // The warps that share the row of one sequence, of kS, and a thread's place among their lanes.
 template <int kS>
@@ -32,55 +32,16 @@ struct RowPlace {
   __device__ __forceinline__ int part(int n) const { return lane / kWarp + n * kWarps; }
 };
 
-// Pairs that a thread asks for at once.
-template <int kS>
-constexpr int kAsked = RowPlace<kS>::kPairs < 8 ? RowPlace<kS>::kPairs : 8;
-
-// Where rows come from: what was sent under a flag ...
-template <int kS>
-struct SentRows {
-  const uint64_t* units;  // (kS, C)
-  uint32_t flag;
-  int C;
-  TwoUnits two[kAsked<kS>];
-
-  // For pairs begin ... begin + kAsked - 1 of this thread.
-  __device__ __forceinline__ void ask(const RowPlace<kS>& place, int begin) {
-    const uint64_t* row = units + place.source * C;
-#pragma unroll
-    for (int n = 0; n < kAsked<kS>; ++n) {
-      const int pair = place.pair(begin + n);
-      if (2 * pair < C) two[n].load(row + 2 * pair);
-    }
-  }
-  __device__ __forceinline__ float2 take(const RowPlace<kS>& place, int n) {
-    TwoUnits& units_of_pair = two[n % kAsked<kS>];
-    units_of_pair.wait(units + place.source * C + 2 * place.pair(n), flag);
-    const uint2 data = units_of_pair.data();
-    return make_float2(__uint_as_float(data.x), __uint_as_float(data.y));
-  }
-};
-
 // Elements 2 pair and 2 pair + 1 of the embedding of sequence s.
 template <typename T>
 __device__ __forceinline__ float2 embed_pair(const TransformerDecode& decode, int s, int pair) {
   const int64_t C = decode.C;
   const T* token = static_cast<const T*>(decode.token_table) + decode.tokens[s] * C;
   const T* position = static_cast<const T*>(decode.position_table) + decode.positions[s] * C;
-  const float2 a = load_pair<T>(token, pair), b = load_pair<T>(position, pair);
+  const float2 a = load_pair<T>(token, pair);
+  const float2 b = load_pair<T>(position, pair);
   return make_float2(a.x + b.x, a.y + b.y);
 }
-
-// ... or the embedding.
-template <typename T, int kS>
-struct EmbeddedRows {
-  const TransformerDecode& decode;
-
-  __device__ __forceinline__ void ask(const RowPlace<kS>&, int) {}
-  __device__ __forceinline__ float2 take(const RowPlace<kS>& place, int n) {
-    return embed_pair<T>(decode, place.source, place.pair(n));
-  }
-};
 
 template <typename T>
 __device__ __forceinline__ void store_pair(char* row, int pair, float a, float b) {
@@ -91,96 +52,115 @@ __device__ __forceinline__ void store_pair(char* row, int pair, float a, float b
   }
 }
 
-// Of the numbers of part `part`, of which each lane has x[first], x[first + kS], ...
-template <int kS, int kPairs>
-__device__ __forceinline__ Moments moments_of(const float2 (&x)[kPairs], int first, int part,
-                                              int pairs) {
-  int count = 0;
-#pragma unroll
-  for (int n = 0; n < kPairs / kS; ++n) {
-    count += 2 * max(0, min(kWarp, pairs - (n * kParts + part) * kWarp));
-  }
-  Moments moments{static_cast<float>(count), 0, 0};
-  if (count == 0) return moments;
-  float sum = 0, squares = 0;
-#pragma unroll
-  for (int n = 0; n < kPairs / kS; ++n) sum += x[n * kS + first].x + x[n * kS + first].y;
-  moments.mean = warp_sum(sum) / moments.count;
-#pragma unroll
-  for (int n = 0; n < kPairs / kS; ++n) {
-    const float2 value = x[n * kS + first];
-    const float a = value.x - moments.mean, b = value.y - moments.mean;
-    const bool given = (n * kParts + part) * kWarp + static_cast<int>(threadIdx.x) % kWarp < pairs;
-    if (given) squares += a * a + b * b;
-  }
-  moments.squares = warp_sum(squares);
-  return moments;
-}
-
-// x = layernorm(rows).   moments: (kS, kParts), not in use by others
-// Ends with a barrier: x is there.
-template <typename T, int kS, typename Rows>
-__device__ __forceinline__ void normalize(const Activations& x, Rows rows, const DecodeNorm& norm,
-                                          int C, int live, float epsilon, Moments* moments) {
-  const RowPlace<kS> place(live);
-  constexpr int kPairs = RowPlace<kS>::kPairs;
-  constexpr bool kEarly = kPairs <= 8;  // the weights wait in registers
-  const int pairs = C / 2;
-  float2 value[kPairs], weight[kEarly ? kPairs : 1], bias[kEarly ? kPairs : 1];
-  bool given[kPairs];
-  rows.ask(place, 0);
-#pragma unroll
-  for (int n = 0; n < kPairs; ++n) {
-    given[n] = place.pair(n) < pairs;
-    if (!kEarly || !given[n]) continue;
-    weight[n] = load_pair<T>(norm.weight, place.pair(n));
-    bias[n] = load_pair<T>(norm.bias, place.pair(n));
-  }
-#pragma unroll
-  for (int n = 0; n < kPairs; ++n) {
-    if (n > 0 && n % kAsked<kS> == 0) rows.ask(place, n);
-    value[n] = given[n] ? rows.take(place, n) : make_float2(0, 0);
-  }
-  __syncwarp();
-  Moments* row = moments + place.s * kParts;
+// The sum over a row, for all its threads, of which each has `mine` of parts number place.part(n).
+// totals: (kS, kParts), not in use by others
+template <int kS>
+__device__ __forceinline__ float row_sum(const float (&mine)[kS], const RowPlace<kS>& place,
+                                         float (&totals)[kDecodeSequences][kParts]) {
 #pragma unroll
   for (int n = 0; n < kS; ++n) {
-    const Moments part = moments_of<kS>(value, n, place.part(n), pairs);
-    if (threadIdx.x % kWarp == 0) row[place.part(n)] = part;
+    const float part = warp_sum(mine[n]);
+    if (threadIdx.x % kWarp == 0) totals[place.s][place.part(n)] = part;
   }
   computing_barrier();
-  float mean = 0, squares = 0;
+  const float4* row = reinterpret_cast<const float4*>(totals[place.s]);
+  static_assert(kParts == 8);
+  const float4 a = row[0], b = row[1];
+  return ((a.x + a.y) + (a.z + a.w)) + ((b.x + b.y) + (b.z + b.w));
+}
+
+// x = layernorm(rows) of what was sent, or where `units` is null of the embedding.
+//   units: (live, C) f32   weight, bias: (C), in shared memory   shared: not in use by others
+// Calls early() while it waits. Ends with a barrier: x is there.
+template <typename T, int kS, typename Early>
+__device__ __forceinline__ void normalize(const Activations& x, const uint64_t* units,
+                                          uint32_t flag, const TransformerDecode& decode,
+                                          const void* weight, const void* bias, NormShared& shared,
+                                          Early&& early) {
+  const RowPlace<kS> place(decode.S);
+  constexpr int kPairs = RowPlace<kS>::kPairs, kAsked = kPairs < 8 ? kPairs : 8;
+  const int pairs = decode.C / 2;
+  const float share = 1 / static_cast<float>(decode.C);
+  Inbox<kAsked> inbox{units + int64_t{place.source} * decode.C + 2 * place.lane, place.kLanes,
+                      pairs - place.lane};
+  if (units != nullptr) inbox.ask();
+  early();
+  float2 value[kPairs];
 #pragma unroll
-  for (int part = 0; part < kParts; ++part) mean += row[part].count * row[part].mean;
-  mean /= static_cast<float>(C);
+  for (int begin = 0; begin < kPairs; begin += kAsked) {
+    if (units != nullptr) {
+      if (begin > 0) {
+        inbox.units += 2 * kAsked * place.kLanes;
+        inbox.count -= kAsked * place.kLanes;
+        inbox.ask();
+      }
+      inbox.wait(flag);
+    }
 #pragma unroll
-  for (int part = 0; part < kParts; ++part) {
-    const float off = row[part].mean - mean;
-    squares += row[part].squares + row[part].count * off * off;
+    for (int n = 0; n < kAsked; ++n) {
+      const uint2 data = inbox.two[n].data();
+      const bool given = place.pair(begin + n) < pairs;
+      value[begin + n].x = given ? __uint_as_float(data.x) : 0;
+      value[begin + n].y = given ? __uint_as_float(data.y) : 0;
+    }
   }
-  const float scale = 1 / sqrtf(squares / static_cast<float>(C) + epsilon);
+  if (units == nullptr) {
+    for (int n = 0; n < kPairs; ++n) {
+      const int pair = place.pair(n);
+      if (pair < pairs) value[n] = embed_pair<T>(decode, place.source, pair);
+    }
+  }
+  __syncwarp();
+  float mine[kS] = {};
+#pragma unroll
+  for (int n = 0; n < kPairs; ++n) mine[n % kS] += value[n].x + value[n].y;
+  const float mean = row_sum<kS>(mine, place, shared.sums) * share;
+#pragma unroll
+  for (int n = 0; n < kPairs; ++n) {
+    value[n].x -= mean, value[n].y -= mean;
+    const float square = value[n].x * value[n].x + value[n].y * value[n].y;
+    mine[n % kS] = (n < kS ? 0 : mine[n % kS]) + (place.pair(n) < pairs ? square : 0);
+  }
+  const float variance = row_sum<kS>(mine, place, shared.squares) * share;
+  const float scale = rsqrtf(variance + decode.epsilon);
   char* to = x.data + place.s * x.stride;
 #pragma unroll
   for (int n = 0; n < kPairs; ++n) {
-    if (!given[n]) continue;
-    const float2 w = kEarly ? weight[kEarly ? n : 0] : load_pair<T>(norm.weight, place.pair(n));
-    const float2 b = kEarly ? bias[kEarly ? n : 0] : load_pair<T>(norm.bias, place.pair(n));
-    store_pair<T>(to, place.pair(n), (value[n].x - mean) * scale * w.x + b.x,
-                  (value[n].y - mean) * scale * w.y + b.y);
+    const int pair = place.pair(n);
+    if (pair >= pairs) continue;
+    const float2 w = load_pair<T>(weight, pair), b = load_pair<T>(bias, pair);
+    store_pair<T>(to, pair, value[n].x * scale * w.x + b.x, value[n].y * scale * w.y + b.y);
   }
   computing_barrier();
 }
 
-// x = what was sent, `live` rows of K.   units: (live, K) of T. Ends with a barrier.
-template <typename T, int kS>
+// x = what was sent, `live` rows of K.   units: (live, K) of T
+// Calls early() while it waits. Ends with a barrier.
+template <typename T, int kS, typename Early>
 __device__ __forceinline__ void take_activations(const Activations& x, const uint64_t* units, int K,
-                                                 int live, uint32_t flag) {
+                                                 int live, uint32_t flag, Early&& early) {
   constexpr int kTaken = 2 * kUnitElements<T>;  // elements of two units: 8 bytes
+  constexpr int kAsked = 8;
   const int per_row = K / kTaken;
   const RowPlace<kS> place(live);
-  uint2* to = reinterpret_cast<uint2*>(x.data + place.s * x.stride);
-  receive<8>(units + place.source * (K / kUnitElements<T>), place.lane, place.kLanes, per_row, flag,
-             [&](int i, uint2 data) { to[i] = data; });
+  Inbox<kAsked> inbox{units + place.source * (K / kUnitElements<T>)+2 * place.lane, place.kLanes,
+                      per_row - place.lane};
+  inbox.ask();
+  early();
+  uint2* to = reinterpret_cast<uint2*>(x.data + place.s * x.stride) + place.lane;
+#pragma unroll 1
+  while (true) {
+    inbox.wait(flag);
+#pragma unroll
+    for (int n = 0; n < kAsked; ++n) {
+      if (n * place.kLanes < inbox.count) to[n * place.kLanes] = inbox.two[n].data();
+    }
+    inbox.count -= kAsked * place.kLanes;
+    if (inbox.count <= 0) break;
+    inbox.units += 2 * kAsked * place.kLanes;
+    to += kAsked * place.kLanes;
+    inbox.ask();
+  }
   computing_barrier();
 }
 

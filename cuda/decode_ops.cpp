@@ -16,7 +16,8 @@ DecodeShape shape_of(const DecodeModel& model) {
   const DecodeLayer& first = model.layers.front();
   return {static_cast<int>(model.layers.size()),    static_cast<int>(model.head.dim(1)),
           static_cast<int>(first.keys.dim(2)),      static_cast<int>(first.keys.dim(3)),
-          static_cast<int>(first.up_weight.dim(0)), static_cast<int>(model.head.dim(0))};
+          static_cast<int>(first.up_weight.dim(0)), static_cast<int>(model.head.dim(0)),
+          static_cast<int>(first.keys.dim(1))};
 }
 
 DecodeLinear linear_of(const Tensor& weight, const Tensor& bias) {
@@ -86,14 +87,14 @@ void DecodeOps::run(Tensor logits, Tensor tokens, Tensor positions, Tensor block
   for (size_t i = 0; i < model.layers.size(); ++i) {
     const DecodeLayer& layer = model.layers[i];
     check_layer(layer, shape, block_table, lengths);
-    decode.blocks[i] = {{layer.norm1_weight.data, layer.norm1_bias.data},
-                        {layer.norm2_weight.data, layer.norm2_bias.data},
-                        linear_of(layer.qkv_weight, layer.qkv_bias),
-                        linear_of(layer.projection_weight, layer.projection_bias),
-                        linear_of(layer.up_weight, layer.up_bias),
-                        linear_of(layer.down_weight, layer.down_bias),
-                        layer.keys.data,
-                        layer.values.data};
+    decode.blocks[i] = {
+        {{layer.norm1_weight.data, layer.norm1_bias.data},
+         {layer.norm2_weight.data, layer.norm2_bias.data}},
+        {linear_of(layer.qkv_weight, layer.qkv_bias),
+         linear_of(layer.projection_weight, layer.projection_bias),
+         linear_of(layer.up_weight, layer.up_bias), linear_of(layer.down_weight, layer.down_bias)},
+        layer.keys.data,
+        layer.values.data};
   }
   decode.norm = {model.norm_weight.data, model.norm_bias.data};
   decode.head = model.head.data;
@@ -102,7 +103,7 @@ void DecodeOps::run(Tensor logits, Tensor tokens, Tensor positions, Tensor block
   decode.exchange = exchange_->data();
   decode.layers = shape.layers, decode.C = shape.C, decode.H = shape.H, decode.D = shape.D;
   decode.hidden = shape.hidden, decode.vocab = shape.vocab;
-  decode.block_size = static_cast<int>(model.layers.front().keys.dim(1));
+  while ((1 << decode.block_shift) < shape.block_size) ++decode.block_shift;
   decode.max_blocks = static_cast<int>(block_table.dim(1));
   decode.epsilon = model.epsilon;
   decode.scale = 1 / std::sqrt(static_cast<float>(shape.D));

@@ -1,8 +1,10 @@
 // Rows of a matrix times the activations of all sequences, for transformer_decode.
 //
 // A step is 64 bytes of a row. Four lanes (a "quad") hold a step of one row, 16 bytes each, so a
-// warp reads a step of 8 rows, twice for the 16 rows of a tile. The warps divide a stage's steps
-// among each other, and at the end of a tile add up in shared memory, in the order of the warps.
+// warp reads a step of 8 rows, twice for the 16 rows of a tile. The warps take the steps of a stage
+// in turn, and at the end of a batch of tiles add up in shared memory, in the order of the warps.
+// In bf16 the tiles of a batch are computed together: with so few steps for a warp, time is what
+// one waits for the next instruction, and the tiles' instructions do not wait for each other.
 //
 // bf16: two tensor core products of 16 x 8 x 16 a step, columns being sequences; up to 8 cost the
 // same. Which of the step's columns is which index of the product does not matter as long as rows
@@ -17,7 +19,6 @@ namespace llm::cuda {
 
 constexpr int kDecodeWarps = 8;  // that compute; one more fills the ring
 constexpr int kDecodeThreads = kDecodeWarps * kWarp;
-constexpr int kBatchTiles = 4;  // added up at a time
 constexpr int kBatchRows = kBatchTiles * 2 * kTilePairs;
 
 #ifdef LLM_HOPPER
@@ -30,7 +31,8 @@ __device__ __forceinline__ void computing_barrier() {
 // The activations of kS sequences in shared memory.
 struct Activations {
   char* data;
-  int stride;  // bytes from a sequence to the next, an odd multiple of 64
+  const char* zeros;  // 16 bytes
+  int stride;         // bytes from a sequence to the next, an odd multiple of 64
 };
 
 __device__ __forceinline__ void tensor_product(float (&sum)[4], uint32_t a0, uint32_t a1,
@@ -41,7 +43,8 @@ __device__ __forceinline__ void tensor_product(float (&sum)[4], uint32_t a0, uin
       : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
 
-// What a warp has of the products of 16 rows with kS sequences.
+// What a warp has of the products of 16 rows with kS sequences. Rows and sequences that are none
+// get numbers without meaning, which nobody reads: they do not get into others.
 template <typename T, int kS>
 struct TileSums;
 
@@ -49,13 +52,10 @@ template <int kS>
 struct TileSums<bf16, kS> {
   float even[4] = {}, odd[4] = {};
 
-  // low: of row lane / 4, high: 8 rows further on.   x: a step of the first sequence
-  __device__ __forceinline__ void add(uint4 low, uint4 high, const char* x, int stride) {
-    const int row = threadIdx.x % kWarp / 4, quad = threadIdx.x % 4;
-    uint4 b = make_uint4(0, 0, 0, 0);
-    if (row < kS) b = *reinterpret_cast<const uint4*>(x + row * stride + quad * 16);
-    tensor_product(even, low.x, high.x, low.y, high.y, b.x, b.y);
-    tensor_product(odd, low.z, high.z, low.w, high.w, b.z, b.w);
+  // low: of row lane / 4, high: 8 rows further on.   x: this lane's 16 bytes of a step
+  __device__ __forceinline__ void add(uint4 low, uint4 high, uint4 x) {
+    tensor_product(even, low.x, high.x, low.y, high.y, x.x, x.y);
+    tensor_product(odd, low.z, high.z, low.w, high.w, x.z, x.w);
   }
   // to: (kS, kBatchRows), at the tile's first row
   __device__ __forceinline__ void store(float* to, int rows) const {
@@ -74,14 +74,10 @@ template <int kS>
 struct TileSums<float, kS> {
   float sum[2][kS] = {};
 
-  __device__ __forceinline__ void add(uint4 low, uint4 high, const char* x, int stride) {
-    const int quad = threadIdx.x % 4;
-#pragma unroll
-    for (int s = 0; s < kS; ++s) {
-      const uint4 b = *reinterpret_cast<const uint4*>(x + s * stride + quad * 16);
-      add_product(sum[0][s], low, b);
-      add_product(sum[1][s], high, b);
-    }
+  // x: of sequence s
+  __device__ __forceinline__ void add(uint4 low, uint4 high, uint4 x, int s) {
+    add_product(sum[0][s], low, x);
+    add_product(sum[1][s], high, x);
   }
   __device__ __forceinline__ void store(float* to, int rows) const {
     const int row = threadIdx.x % kWarp / 4, quad = threadIdx.x % 4;
@@ -105,90 +101,158 @@ struct TileSums<float, kS> {
   }
 };
 
-// Elements 2 pair and 2 pair + 1 of a vector of the model; zeros where there is none.
+// Elements 2 pair and 2 pair + 1 of a vector of the model.
 template <typename T>
 __device__ __forceinline__ float2 load_pair(const void* vector, int pair) {
-  if (vector == nullptr) return make_float2(0, 0);
   if constexpr (sizeof(T) == 4) {
-    return __ldg(static_cast<const float2*>(vector) + pair);
+    return static_cast<const float2*>(vector)[pair];
   } else {
-    const uint32_t both = __ldg(static_cast<const uint32_t*>(vector) + pair);
+    const uint32_t both = static_cast<const uint32_t*>(vector)[pair];
     return make_float2(__uint_as_float(both << 16), __uint_as_float(both & 0xffff0000u));
   }
 }
 
-// One tile out of the ring.
-template <typename T, int kS>
-__device__ __forceinline__ TileSums<T, kS> multiply_tile(Ring& ring, const SharePlan& plan,
-                                                         int rows, const Activations& x) {
+__device__ __forceinline__ uint4 load_shared(const char* from) {
+  return *reinterpret_cast<const uint4*>(from);
+}
+
+// Where a thread reads and writes in a product; found before one waits for the activations.
+struct ProductPlace {
+  int row, x;   // its 16 bytes of the first of its rows in a stage, and of the activations
+  float* sums;  // (kS, kBatchRows) of its warp
+};
+
+// sums: (kDecodeWarps, kS, kBatchRows)
+template <int kS>
+__device__ __forceinline__ ProductPlace product_place(const MatrixShare& share,
+                                                      const Activations& x, float* sums) {
+  const int lane = threadIdx.x % kWarp, row = lane / 4, quad_bytes = lane % 4 * 16;
+  return {row * share.stride + quad_bytes, min(row, kS - 1) * x.stride + quad_bytes,
+          sums + threadIdx.x / kWarp * kS * kBatchRows};
+}
+
+// kTiles tiles out of the ring; the last one has `last_rows` rows.   to: at the first tile's first
+// row in place.sums
+template <typename T, int kS, int kTiles>
+__device__ __forceinline__ void multiply_tiles(Ring& ring, const MatrixShare& share,
+                                               const ProductPlace& place, const Activations& x,
+                                               int last_rows, float* to) {
+  // Steps whose loads are under way together.
+  constexpr int kAtOnce = sizeof(T) == 4 ? 1 : kTiles == 1 ? 4 : kTiles == 2 ? 3 : 2;
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, row = lane / 4;
-  const int quad_bytes = lane % 4 * 16;
-  TileSums<T, kS> sums;
-  int offset = 0;
-  for (int slice = 0; slice < plan.slices.parts; ++slice) {
-    const int steps = plan.slices.size(slice), stride = row_stride(steps);
-    const int first = steps * warp / kDecodeWarps, last = steps * (warp + 1) / kDecodeWarps;
-    const char* low = ring.data() + row * stride + quad_bytes;
-    const char* high = low + 8 * stride;
-    barrier_wait(ring.full + ring.stage, ring.parity);
-#pragma unroll 2
-    for (int step = first; step < last; ++step) {
-      uint4 a = make_uint4(0, 0, 0, 0), b = a;
-      if (row < rows) a = *reinterpret_cast<const uint4*>(low + step * kStepBytes);
-      if (row + 8 < rows) b = *reinterpret_cast<const uint4*>(high + step * kStepBytes);
-      sums.add(a, b, x.data + offset + step * kStepBytes, x.stride);
+  const bool last_low = row < last_rows, last_high = row + 8 < last_rows;
+  const int eight_rows = 8 * share.stride;
+  TileSums<T, kS> sums[kTiles];
+  const char* activations = x.data + (sizeof(T) == 2 ? place.x : lane % 4 * 16);
+  // Lanes without a row or a sequence keep what they have: it does not get into others' sums.
+  uint4 a[kAtOnce][kTiles] = {}, b[kAtOnce][kTiles] = {}, c[kAtOnce] = {};
+#pragma unroll 1
+  for (int left = share.steps; left > 0; left -= share.slice_steps) {
+    const int steps = min(left, share.slice_steps);
+    const char* data[kTiles];
+    uint64_t* empty[kTiles];
+#pragma unroll
+    for (int tile = 0; tile < kTiles; ++tile) {
+      data[tile] = ring.data();
+      empty[tile] = ring.empty + ring.stage;
+      barrier_wait(ring.full + ring.stage, ring.parity);
+      ring.advance();
+    }
+#pragma unroll 1
+    for (int begin = warp; begin < steps; begin += kDecodeWarps * kAtOnce) {
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {  // what is behind the last step counts zero times
+        const int step = begin + i * kDecodeWarps, at = min(step, steps - 1) * kStepBytes;
+        if (sizeof(T) == 2 && row < kS) {
+          c[i] = load_shared(step < steps ? activations + at : x.zeros);
+        }
+#pragma unroll
+        for (int tile = 0; tile < kTiles; ++tile) {
+          const char* from = data[tile] + place.row + at;
+          if (tile < kTiles - 1 || last_low) a[i][tile] = load_shared(from);
+          if (tile < kTiles - 1 || last_high) b[i][tile] = load_shared(from + eight_rows);
+        }
+      }
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {
+        if constexpr (sizeof(T) == 2) {
+#pragma unroll
+          for (int tile = 0; tile < kTiles; ++tile) sums[tile].add(a[i][tile], b[i][tile], c[i]);
+        } else {
+#pragma unroll
+          for (int s = 0; s < kS; ++s) {
+            const uint4 of = load_shared(activations + s * x.stride + begin * kStepBytes);
+#pragma unroll
+            for (int tile = 0; tile < kTiles; ++tile) sums[tile].add(a[i][tile], b[i][tile], of, s);
+          }
+        }
+      }
     }
     __syncwarp();
-    if (lane == 0) barrier_arrive(ring.empty + ring.stage);
-    ring.advance();
-    offset += steps * kStepBytes;
+    if (lane == 0) {
+#pragma unroll
+      for (int tile = 0; tile < kTiles; ++tile) barrier_arrive(empty[tile]);
+    }
+    activations += steps * kStepBytes;
   }
-  return sums;
+#pragma unroll
+  for (int tile = 0; tile < kTiles; ++tile) {
+    sums[tile].store(to + tile * 2 * kTilePairs, tile < kTiles - 1 ? 2 * kTilePairs : last_rows);
+  }
 }
 
 // Calls finish(i, pair, s, a, b) with the sums of rows 2 pair and 2 pair + 1 (of the whole matrix)
 // and sequence s, bias included, for all of this multiprocessor's and the first `live` sequences;
 // i = kS (pair - first pair) + s, always in the same thread.   sums: (kDecodeWarps, kS, kBatchRows)
-// The activations may be overwritten behind this, and `sums` behind a barrier.
+// bias: of the share's rows, in shared memory, or null.   The activations may be overwritten behind
+// this, and `sums` behind a barrier.
 template <typename T, int kS, typename Finish>
-__device__ __forceinline__ void multiply(Ring& ring, const MatrixPlan& matrix, const void* bias,
+__device__ __forceinline__ void multiply(Ring& ring, const MatrixShare& share,
+                                         const ProductPlace& place, const void* bias,
                                          const Activations& x, float* sums, int live,
                                          Finish&& finish) {
-  const SharePlan& plan = matrix.share(blockIdx.x);
-  const int warp = threadIdx.x / kWarp;
-  int pair_begin = matrix.shares.begin(blockIdx.x), done = 0;
-  // Asked for before it is needed.
-  const int first_pair = threadIdx.x / kS;
-  float2 first_bias = make_float2(0, 0);
-  if (first_pair < matrix.shares.size(blockIdx.x)) {
-    first_bias = load_pair<T>(bias, pair_begin + first_pair);
-  }
-  for (int tile = 0; tile < plan.tiles.parts;) {
-    int pairs = 0;
-    for (int in_batch = 0; in_batch < kBatchTiles && tile < plan.tiles.parts; ++in_batch) {
-      const int rows = 2 * plan.tiles.size(tile);
-      multiply_tile<T, kS>(ring, plan, rows, x)
-          .store(sums + warp * kS * kBatchRows + 2 * pairs, rows);
-      pairs += rows / 2;
-      ++tile;
+  int done = 0;  // pairs
+#pragma unroll 1
+  for (int tile = 0; tile < share.tiles;) {
+    const int last_rows = 2 * (share.pairs - (share.tiles - 1) * kTilePairs);
+    if constexpr (kTilesAtOnce<T> == 1) {
+#pragma unroll 1
+      for (int i = 0; i < kBatchTiles && tile < share.tiles; ++i, ++tile) {
+        multiply_tiles<T, kS, 1>(ring, share, place, x,
+                                 tile == share.tiles - 1 ? last_rows : 2 * kTilePairs,
+                                 place.sums + 2 * i * kTilePairs);
+      }
+    } else {
+      const int count = share.tiles - tile;
+      if (count == 1) {
+        multiply_tiles<T, kS, 1>(ring, share, place, x, last_rows, place.sums);
+      } else if (count == 2) {
+        multiply_tiles<T, kS, 2>(ring, share, place, x, last_rows, place.sums);
+      } else if (count == 3) {
+        multiply_tiles<T, kS, 3>(ring, share, place, x, last_rows, place.sums);
+      } else {
+        multiply_tiles<T, kS, 4>(ring, share, place, x, count == 4 ? last_rows : 2 * kTilePairs,
+                                 place.sums);
+      }
+      tile += kBatchTiles;
     }
     computing_barrier();
-    for (int i = threadIdx.x; i < pairs * kS; i += kDecodeThreads) {
-      const int pair = i / kS, s = i % kS;
-      const bool first = done == 0 && i < kDecodeThreads;
-      float2 sum = first ? first_bias : load_pair<T>(bias, pair_begin + pair);
+    static_assert(kBatchRows / 2 * kS <= kDecodeThreads);
+    const int pair = done + threadIdx.x / kS, s = threadIdx.x % kS;
+    const int next = min(share.pairs, done + kBatchTiles * kTilePairs);
+    if (pair < next && s < live) {
+      float2 sum = bias == nullptr ? make_float2(0, 0) : load_pair<T>(bias, pair);
+      const float* from = sums + s * kBatchRows + threadIdx.x / kS * 2;
 #pragma unroll
       for (int w = 0; w < kDecodeWarps; ++w) {
-        const float2 part =
-            *reinterpret_cast<const float2*>(sums + (w * kS + s) * kBatchRows + 2 * pair);
+        const float2 part = *reinterpret_cast<const float2*>(from + w * kS * kBatchRows);
         sum.x += part.x;
         sum.y += part.y;
       }
-      if (s < live) finish(done + i, pair_begin + pair, s, sum.x, sum.y);
+      finish(pair * kS + s, share.pair_begin + pair, s, sum.x, sum.y);
     }
-    pair_begin += pairs;
-    done += pairs * kS;
-    if (tile < plan.tiles.parts) computing_barrier();
+    done = next;
+    if (tile < share.tiles) computing_barrier();
   }
 }
 

@@ -4,7 +4,8 @@
 // Every multiprocessor has the same share of the rows of each matrix all the time. The filling warp
 // goes through its rows of all matrices of all layers in the order of their use and waits for
 // nothing but free stages: weights do not depend on what is computed, so memory is read on while
-// the others wait for each other. A stage holds a tile of up to 16 rows, and of long rows a slice.
+// the others wait for each other. A stage holds a tile of up to 16 rows, and of long rows a slice;
+// the tiles that are computed together lie slice by slice.
 //
 // Rows lie an odd multiple of 64 bytes apart, so that the 8 lanes that read 64 bytes of two
 // neighbouring rows at a time meet all banks once.
@@ -19,54 +20,58 @@ namespace llm::cuda {
 constexpr int kStageBytes = 25600;  // 16 rows of 25 steps
 constexpr int kStepBytes = 64;      // of a row: what four lanes read at once
 constexpr int kTilePairs = 8;
+constexpr int kBatchTiles = 4;  // added up at a time
+// Tiles that lie slice by slice in the ring, to be computed together.
+template <typename T>
+constexpr int kTilesAtOnce = sizeof(T) == 2 ? kBatchTiles : 1;
 
 // `count` things dealt to `parts` as evenly as possible.
 struct Deal {
   int parts, least, more;  // the first `more` parts have one more than `least`
 
-  __host__ __device__ int begin(int part) const { return part * least + min_of(part, more); }
+  __host__ __device__ int begin(int part) const {
+    return part * least + (part < more ? part : more);
+  }
   __host__ __device__ int size(int part) const { return least + (part < more); }
-
- private:
-  static __host__ __device__ int min_of(int a, int b) { return a < b ? a : b; }
 };
 inline Deal deal(int count, int parts) {
   return {parts, parts == 0 ? 0 : count / parts, parts == 0 ? 0 : count % parts};
 }
 
-// How a share of a matrix's rows goes through the ring. Rows come in pairs.
-struct SharePlan {
-  Deal tiles;   // pairs of rows per tile
-  Deal slices;  // steps per slice
+// A multiprocessor's share of a matrix's rows, and how it goes through the ring.
+struct MatrixShare {
+  int pair_begin, pairs;   // rows come in pairs
+  int tiles, tile_pairs;   // the last tile may have fewer
+  int steps, slice_steps;  // of a row; the last slice may have fewer
+  int stride;              // bytes from a row to the next in a stage
 };
 
-// A matrix of `pairs` pairs of rows on `processors` multiprocessors.
+__host__ __device__ constexpr int row_stride(int steps) { return (steps | 1) * kStepBytes; }
+
+// Rows by pairs dealt to multiprocessors.
 struct MatrixPlan {
   Deal shares;
-  SharePlan by_size[2];  // of the smaller shares and of those with one more pair
+  int steps;  // of a row
 
-  __device__ const SharePlan& share(int processor) const {
-    return by_size[processor < shares.more];
+  __device__ MatrixShare share(int processor) const {
+    MatrixShare share{shares.begin(processor), shares.size(processor)};
+    share.tiles = (share.pairs + kTilePairs - 1) / kTilePairs;
+    share.tile_pairs = share.pairs < kTilePairs ? share.pairs : kTilePairs;
+    share.steps = steps;
+    int most = kStageBytes / kStepBytes / (2 * share.tile_pairs);
+    most -= most % 2 == 0;  // an even number takes one more
+    const int slices = (steps + most - 1) / most;
+    share.slice_steps = (steps + slices - 1) / slices;
+    share.stride = row_stride(share.slice_steps);
+    return share;
   }
 };
 
-inline SharePlan plan_share(int pairs, int steps) {
-  const int tiles = (pairs + kTilePairs - 1) / kTilePairs;
-  if (tiles == 0) return {deal(0, 0), deal(steps, 1)};
-  const int rows = 2 * ((pairs + tiles - 1) / tiles);
-  int most = kStageBytes / kStepBytes / rows;  // steps of a slice; an even number takes one more
-  most -= most % 2 == 0;
-  return {deal(pairs, tiles), deal(steps, (steps + most - 1) / most)};
-}
 inline MatrixPlan plan_matrix(int rows, int row_bytes, int processors) {
-  const Deal shares = deal(rows / 2, processors);
-  const int steps = row_bytes / kStepBytes;
-  return {shares, {plan_share(shares.least, steps), plan_share(shares.least + 1, steps)}};
+  return {deal(rows / 2, processors), row_bytes / kStepBytes};
 }
 
 #ifdef LLM_HOPPER
-
-__host__ __device__ constexpr int row_stride(int steps) { return (steps | 1) * kStepBytes; }
 
 struct Ring {
   uint64_t* full;   // per stage: filled by TMA
@@ -77,9 +82,9 @@ struct Ring {
 
   __device__ __forceinline__ char* data() const { return memory + stage * kStageBytes; }
   __device__ __forceinline__ void advance() {
-    if (++stage < stages) return;
-    stage = 0;
-    parity ^= 1;
+    const bool around = ++stage == stages;
+    stage = around ? 0 : stage;
+    parity ^= around;
   }
 };
 
@@ -93,29 +98,49 @@ __device__ __forceinline__ void bulk_load_once(void* to, const void* from, int b
       : "memory");
 }
 
-// The share of one matrix; called by all lanes of the filling warp.
-__device__ __forceinline__ void fill_ring(Ring& ring, const MatrixPlan& matrix, const void* weight,
-                                          int row_bytes, uint64_t policy) {
-  const int lane = threadIdx.x % kWarp, processor = blockIdx.x;
-  const SharePlan& plan = matrix.share(processor);
-  const char* from = static_cast<const char*>(weight) +
-                     (int64_t{2} * matrix.shares.begin(processor) + lane) * row_bytes;
-  for (int tile = 0; tile < plan.tiles.parts; ++tile) {
-    const int rows = 2 * plan.tiles.size(tile);
-    int offset = 0;
-    for (int slice = 0; slice < plan.slices.parts; ++slice) {
-      const int steps = plan.slices.size(slice), bytes = steps * kStepBytes;
-      barrier_wait(ring.empty + ring.stage, ring.parity ^ 1);
-      if (lane == 0) barrier_expect(ring.full + ring.stage, rows * bytes);
-      __syncwarp();
-      if (lane < rows) {
-        bulk_load_once(ring.data() + lane * row_stride(steps), from + offset, bytes,
-                       ring.full + ring.stage, policy);
+// `bytes` bytes, a multiple of 16 as are the addresses; zeros where `from` is null. Called by all
+// lanes of the filling warp, which must arrive at `barrier` behind it, for these bytes:
+__device__ __forceinline__ int load_vector(char* to, const void* from, int bytes,
+                                           uint64_t* barrier) {
+  const int lane = threadIdx.x % kWarp;
+  if (from != nullptr) {
+    if (lane == 0) bulk_load(to, from, bytes, barrier);
+    return bytes;
+  }
+  for (int i = lane; i < bytes / 16; i += kWarp) {
+    reinterpret_cast<uint4*>(to)[i] = make_uint4(0, 0, 0, 0);
+  }
+  fence_async_proxy();
+  return 0;
+}
+
+// The share of one matrix, `at_once` tiles slice by slice; called by all lanes of the filling warp.
+__device__ __forceinline__ void fill_ring(Ring& ring, const MatrixShare& share, const void* weight,
+                                          int at_once, uint64_t policy) {
+  const int lane = threadIdx.x % kWarp, row_bytes = share.steps * kStepBytes;
+  const char* rows =
+      static_cast<const char*>(weight) + (int64_t{2} * share.pair_begin + lane) * row_bytes;
+#pragma unroll 1
+  for (int begin = 0; begin < share.tiles; begin += at_once) {
+    const int end = min(begin + at_once, share.tiles);
+#pragma unroll 1
+    for (int step = 0; step < share.steps; step += share.slice_steps) {
+      const int bytes = min(share.slice_steps, share.steps - step) * kStepBytes;
+#pragma unroll 1
+      for (int tile = begin; tile < end; ++tile) {
+        const int first = 2 * tile * kTilePairs;
+        const int count = min(2 * kTilePairs, 2 * share.pairs - first);
+        barrier_wait(ring.empty + ring.stage, ring.parity ^ 1);
+        if (lane == 0) barrier_expect(ring.full + ring.stage, count * bytes);
+        __syncwarp();
+        if (lane < count) {
+          bulk_load_once(ring.data() + lane * share.stride,
+                         rows + int64_t{first} * row_bytes + step * kStepBytes, bytes,
+                         ring.full + ring.stage, policy);
+        }
+        ring.advance();
       }
-      offset += bytes;
-      ring.advance();
     }
-    from += int64_t{rows} * row_bytes;
   }
 }
 

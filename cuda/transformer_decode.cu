@@ -5,10 +5,10 @@
 // memory pipeline and ends with a tail. Here one block per multiprocessor stays for the whole
 // token. Each owns a share of the rows of every matrix. One warp streams the share's weights
 // through a ring in shared memory (decode_ring.cuh) and never waits for the other multiprocessors;
-// 8 warps compute (decode_product.cuh). A layer is five phases:
+// 8 warps compute (decode_product.cuh). A layer is four phases, each a product:
 //
 //   normalize the stream; rows of q, k, v             -> exchange.qkv
-//   attention, by heads and chunks of keys            -> exchange.attention, the cache
+//   then attention, by heads and chunks of keys       -> exchange.attention, the cache
 //   rows of the projection, added to the stream       -> exchange.middle
 //   normalize; rows of the MLP's first matrix, GELU   -> exchange.hidden
 //   rows of its second matrix, added to the stream    -> exchange.stream
@@ -38,16 +38,17 @@ namespace {
 constexpr int kThreads = kDecodeThreads + kWarp;
 constexpr int kMostStages = 16;
 constexpr int kLeastStages = 4;
-constexpr int kLeastProcessors = 32;  // see attend in decode_attention.cuh
+constexpr int kLayerPhases = 4;  // products of a layer: q, k and v; projection; up; down
 
-// The matrices of a layer and the output layer, as they are shared out.
+// The matrices of a layer and last the output layer, as they are shared out.
 struct Plans {
-  MatrixPlan qkv, projection, up, down, head;
+  MatrixPlan of[kLayerPhases + 1];
 };
 
 // Of dynamic shared memory, in bytes.
 struct Layout {
-  int own, sums, activations, ring;  // offsets
+  int own, sums, zeros, norms, biases, activations, ring;  // offsets
+  int norm_bytes, bias_bytes;                              // of each
   int activation_stride, stages, total;
 };
 
@@ -57,36 +58,89 @@ struct Launch {
   Layout layout;
 };
 
-#ifdef LLM_HOPPER
-
 struct Shared {
   uint64_t full[kMostStages], empty[kMostStages];
-  Moments moments[kDecodeSequences * kParts];
-  int lengths[kDecodeSequences];
+  uint64_t vectors_full[kLayerPhases], vectors_empty[kLayerPhases];
+  MatrixShare shares[kLayerPhases + 1];
+  NormShared norm;
   uint32_t launches;
   AttentionShared attention;
 };
 
+#ifdef LLM_HOPPER
+
+// The vectors of a phase in shared memory: the bias of this multiprocessor's rows and, where the
+// phase begins with one, the norm.
+struct Vectors {
+  char *bias, *norm_weight, *norm_bias;
+  int bias_offset;  // of the first row; loads begin at multiples of 16 bytes
+};
+
 template <typename T>
-__device__ void stream_weights(const Launch& launch, Ring ring) {
-  const TransformerDecode& decode = launch.decode;
-  const Plans& plans = launch.plans;
-  constexpr int kBytes = sizeof(T);
-  const int row = decode.C * kBytes, hidden_row = decode.hidden * kBytes;
-  const uint64_t policy = leave_policy();
-  for (int layer = 0; layer < decode.layers; ++layer) {
-    const DecodeBlock& block = decode.blocks[layer];
-    fill_ring(ring, plans.qkv, block.qkv.weight, row, policy);
-    fill_ring(ring, plans.projection, block.projection.weight, row, policy);
-    fill_ring(ring, plans.up, block.up.weight, row, policy);
-    fill_ring(ring, plans.down, block.down.weight, hidden_row, policy);
+__device__ __forceinline__ Vectors vectors_of(const Layout& layout, char* memory,
+                                              const MatrixShare& share, int kind) {
+  char* norm = memory + layout.norms + kind / 2 * 2 * layout.norm_bytes;
+  return {memory + layout.biases + kind * layout.bias_bytes, norm, norm + layout.norm_bytes,
+          2 * share.pair_begin * static_cast<int>(sizeof(T)) % 16};
+}
+
+// linear: null for the output layer.   norm: null where there is none
+template <typename T>
+__device__ __forceinline__ void load_vectors(const Vectors& to, const MatrixShare& share,
+                                             const DecodeLinear* linear, const DecodeNorm* norm,
+                                             int C, uint64_t* full) {
+  int bytes = 0;
+  if (linear != nullptr) {
+    const T* bias = static_cast<const T*>(linear->bias);
+    if (bias != nullptr)
+      bias += 2 * share.pair_begin - to.bias_offset / static_cast<int>(sizeof(T));
+    const int length = to.bias_offset + 2 * share.pairs * static_cast<int>(sizeof(T));
+    bytes += load_vector(to.bias, bias, static_cast<int>(round_up(length, 16)), full);
   }
-  fill_ring(ring, plans.head, decode.head, row, policy);
+  if (norm != nullptr) {
+    bytes += load_vector(to.norm_weight, norm->weight, C * static_cast<int>(sizeof(T)), full);
+    bytes += load_vector(to.norm_bias, norm->bias, C * static_cast<int>(sizeof(T)), full);
+  }
+  __syncwarp();
+  if (threadIdx.x % kWarp == 0) barrier_expect(full, bytes);
+}
+
+// A phase's matrix; phase: number 4 layer + kind, the last one of the output layer.
+__device__ __forceinline__ const void* matrix_of(const TransformerDecode& decode, int phase) {
+  const int layer = phase / kLayerPhases;
+  return layer == decode.layers ? decode.head
+                                : decode.blocks[layer].linears[phase % kLayerPhases].weight;
+}
+
+// All that the computing warps need of the model, in the order in which they need it.
+template <typename T>
+__device__ void stream_weights(const Launch& launch, Shared& shared, char* memory, Ring ring) {
+  const TransformerDecode& decode = launch.decode;
+  const uint64_t policy = leave_policy();
+  const int last = kLayerPhases * decode.layers;
+#pragma unroll 1
+  for (int phase = 0; phase <= last; ++phase) {
+    const int layer = phase / kLayerPhases, kind = phase % kLayerPhases;
+    const bool head = phase == last;
+    const MatrixShare share = shared.shares[head ? kLayerPhases : kind];
+    const DecodeBlock& block = decode.blocks[head ? 0 : layer];
+    const DecodeNorm* norm = head ? &decode.norm : block.norms + kind / 2;
+    barrier_wait(shared.vectors_empty + kind, (layer & 1) ^ 1);
+    load_vectors<T>(vectors_of<T>(launch.layout, memory, share, kind), share,
+                    head ? nullptr : block.linears + kind, kind % 2 == 0 ? norm : nullptr, decode.C,
+                    shared.vectors_full + kind);
+    if (phase == 0) prefetch_keys<T>(shared.attention, decode, block);
+    if (kind == 1 && layer + 1 < decode.layers) {
+      prefetch_keys<T>(shared.attention, decode, decode.blocks[layer + 1]);
+    }
+    fill_ring(ring, share, matrix_of(decode, phase), kTilesAtOnce<T>, policy);
+  }
 }
 
 // What the computing warps know all the time.
 struct Worker {
   const Launch& launch;
+  char* memory;
   Shared& shared;
   Exchange& exchange;
   Ring ring;
@@ -95,77 +149,70 @@ struct Worker {
   float* sums;
 };
 
-template <typename T, int kS>
-__device__ __forceinline__ void run_attention(Worker& w, const DecodeBlock& block, uint32_t flag) {
+// Sends or stores elements 2 pair and 2 pair + 1 of a phase's result for sequence s.
+template <typename T>
+__device__ __forceinline__ void finish(Worker& w, int kind, bool head, uint32_t flag, int i,
+                                       int pair, int s, float a, float b) {
   const TransformerDecode& decode = w.launch.decode;
-  const Plans& plans = w.launch.plans;
   const int C = decode.C;
-  multiply<T, kS>(w.ring, plans.qkv, block.qkv.bias, w.x, w.sums, decode.S,
-                  [&](int, int pair, int s, float a, float b) {
-                    send_pair<T>(w.exchange.qkv + s * 3 * C / kUnitElements<T>, pair, a, b, flag);
-                  });
-  attend<T>(w.shared.attention, decode, block, w.shared.lengths, w.exchange, flag);
-  take_activations<T, kS>(w.x, w.exchange.attention, C, decode.S, flag);
-  multiply<T, kS>(w.ring, plans.projection, block.projection.bias, w.x, w.sums, decode.S,
-                  [&](int i, int pair, int s, float a, float b) {
-                    const float2 sum = make_float2(w.own[i].x + a, w.own[i].y + b);
-                    w.own[i] = sum;
-                    send(w.exchange.middle + s * C + 2 * pair, sum.x, sum.y, flag);
-                  });
+  if (head) {
+    float* row = decode.logits + int64_t{s} * decode.vocab;
+    reinterpret_cast<float2*>(row)[pair] = make_float2(a, b);
+  } else if (kind == 0) {
+    send_pair<T>(w.exchange.qkv + s * 3 * C / kUnitElements<T>, pair, a, b, flag);
+  } else if (kind == 2) {
+    send_pair<T>(w.exchange.hidden + s * decode.hidden / kUnitElements<T>, pair, gelu(a), gelu(b),
+                 flag);
+  } else {
+    const float2 sum = make_float2(w.own[i].x + a, w.own[i].y + b);
+    w.own[i] = sum;
+    uint64_t* stream = kind == 1 ? w.exchange.middle : w.exchange.stream;
+    send(stream + s * C + 2 * pair, sum.x, sum.y, flag);
+  }
 }
 
-template <typename T, int kS>
-__device__ __forceinline__ void run_mlp(Worker& w, const DecodeBlock& block, uint32_t flag) {
-  const TransformerDecode& decode = w.launch.decode;
-  const Plans& plans = w.launch.plans;
-  const int C = decode.C, hidden = decode.hidden;
-  normalize<T, kS>(w.x, SentRows<kS>{w.exchange.middle, flag, C, {}}, block.norm2, C, decode.S,
-                   decode.epsilon, w.shared.moments);
-  multiply<T, kS>(w.ring, plans.up, block.up.bias, w.x, w.sums, decode.S,
-                  [&](int, int pair, int s, float a, float b) {
-                    send_pair<T>(w.exchange.hidden + s * hidden / kUnitElements<T>, pair, gelu(a),
-                                 gelu(b), flag);
-                  });
-  take_activations<T, kS>(w.x, w.exchange.hidden, hidden, decode.S, flag);
-  multiply<T, kS>(w.ring, plans.down, block.down.bias, w.x, w.sums, decode.S,
-                  [&](int i, int pair, int s, float a, float b) {
-                    const float2 sum = make_float2(w.own[i].x + a, w.own[i].y + b);
-                    w.own[i] = sum;
-                    send(w.exchange.stream + s * C + 2 * pair, sum.x, sum.y, flag);
-                  });
-}
-
+// One loop for all products: nearly all instructions run once a layer, so what counts is that those
+// of a layer fit into the instruction cache.
 template <typename T, int kS>
 __device__ void compute(Worker& w) {
   const TransformerDecode& decode = w.launch.decode;
-  const Plans& plans = w.launch.plans;
-  const int C = decode.C, pairs = plans.projection.shares.size(blockIdx.x);
-  for (int i = threadIdx.x; i < pairs * kS; i += kDecodeThreads) {
-    w.own[i] = embed_pair<T>(decode, min(i % kS, decode.S - 1),
-                             plans.projection.shares.begin(blockIdx.x) + i / kS);
+  const int pair_begin = w.shared.shares[1].pair_begin;
+  for (int i = threadIdx.x; i < w.shared.shares[1].pairs * kS; i += kDecodeThreads) {
+    w.own[i] = embed_pair<T>(decode, min(i % kS, decode.S - 1), pair_begin + i / kS);
   }
-  const uint32_t base = w.shared.launches * kDecodeLayers;
-  uint32_t flag = base;
-  for (int layer = 0; layer < decode.layers; ++layer) {
-    const DecodeBlock& block = decode.blocks[layer];
-    if (layer == 0) {
-      normalize<T, kS>(w.x, EmbeddedRows<T, kS>{decode}, block.norm1, C, decode.S, decode.epsilon,
-                       w.shared.moments);
+  computing_barrier();
+  const int phases = kLayerPhases * decode.layers;
+#pragma unroll 1
+  for (int phase = 0; phase <= phases; ++phase) {
+    const int layer = phase / kLayerPhases, kind = phase % kLayerPhases;
+    const bool head = phase == phases;
+    const MatrixShare share = w.shared.shares[head ? kLayerPhases : kind];
+    const uint32_t flag = w.shared.launches * kDecodeLayers + layer + 1;
+    const Vectors vectors = vectors_of<T>(w.launch.layout, w.memory, share, kind);
+    ProductPlace place;
+    const auto early = [&] {
+      place = product_place<kS>(share, w.x, w.sums);
+      asm volatile("" : "+r"(place.row), "+r"(place.x), "+l"(place.sums));
+      barrier_wait(w.shared.vectors_full + kind, layer & 1);
+    };
+    if (kind % 2 == 0) {
+      const uint64_t* stream = kind == 2 ? w.exchange.middle : w.exchange.stream;
+      normalize<T, kS>(w.x, phase == 0 ? nullptr : stream, kind == 2 ? flag : flag - 1, decode,
+                       vectors.norm_weight, vectors.norm_bias, w.shared.norm, early);
     } else {
-      normalize<T, kS>(w.x, SentRows<kS>{w.exchange.stream, flag, C, {}}, block.norm1, C, decode.S,
-                       decode.epsilon, w.shared.moments);
+      take_activations<T, kS>(w.x, kind == 1 ? w.exchange.attention : w.exchange.hidden,
+                              kind == 1 ? decode.C : decode.hidden, decode.S, flag, early);
     }
-    flag = base + layer + 1;
-    run_attention<T, kS>(w, block, flag);
-    run_mlp<T, kS>(w, block, flag);
+    multiply<T, kS>(w.ring, share, place, head ? nullptr : vectors.bias + vectors.bias_offset, w.x,
+                    w.sums, decode.S, [&](int i, int pair, int s, float a, float b) {
+                      finish<T>(w, kind, head, flag, i, pair, s, a, b);
+                    });
+    __syncwarp();
+    if (threadIdx.x % kWarp == 0) barrier_arrive(w.shared.vectors_empty + kind);
+    if (kind == 0 && !head) {
+      attend<T>(w.shared.attention, decode, decode.blocks[layer], w.exchange, flag);
+    }
   }
-  normalize<T, kS>(w.x, SentRows<kS>{w.exchange.stream, flag, C, {}}, decode.norm, C, decode.S,
-                   decode.epsilon, w.shared.moments);
-  multiply<T, kS>(w.ring, plans.head, nullptr, w.x, w.sums, decode.S,
-                  [&](int, int pair, int s, float a, float b) {
-                    float* row = decode.logits + int64_t{s} * decode.vocab;
-                    reinterpret_cast<float2*>(row)[pair] = make_float2(a, b);
-                  });
 }
 
 #endif  // LLM_HOPPER
@@ -184,22 +231,30 @@ __global__ void __launch_bounds__(kThreads, 1)
       barrier_init(ring.full + stage, 1);
       barrier_init(ring.empty + stage, kDecodeWarps);
     }
+    for (int kind = 0; kind < kLayerPhases; ++kind) {
+      barrier_init(shared.vectors_full + kind, 1);
+      barrier_init(shared.vectors_empty + kind, kDecodeWarps);
+    }
     barrier_init_fence();
     shared.launches = exchange.launches;
   }
-  if (threadIdx.x < launch.decode.S)
-    shared.lengths[threadIdx.x] = launch.decode.lengths[threadIdx.x];
+  if (threadIdx.x < 4) reinterpret_cast<float*>(memory + layout.zeros)[threadIdx.x] = 0;
+  find_tasks(shared.attention, launch.decode);
+  if (threadIdx.x <= kLayerPhases) {
+    shared.shares[threadIdx.x] = launch.plans.of[threadIdx.x].share(blockIdx.x);
+  }
   __syncthreads();
 
   if (threadIdx.x >= kDecodeThreads) {
-    stream_weights<T>(launch, ring);
+    stream_weights<T>(launch, shared, memory, ring);
     return;
   }
   Worker worker{launch,
+                memory,
                 shared,
                 exchange,
                 ring,
-                {memory + layout.activations, layout.activation_stride},
+                {memory + layout.activations, memory + layout.zeros, layout.activation_stride},
                 reinterpret_cast<float2*>(memory + layout.own),
                 reinterpret_cast<float*>(memory + layout.sums)};
   compute<T, kS>(worker);
@@ -217,14 +272,6 @@ int shared_memory() { return device_attribute(cudaDevAttrMaxSharedMemoryPerBlock
 // Every multiprocessor has a part of every matrix: the exchange relies on it.
 int processors_for(int C) { return std::min({multiprocessors(), C / 2, kDecodeProcessors}); }
 
-// Bytes of the fixed part; as Shared, which only the device's compiler knows.
-constexpr int kFixedBytes = 2 * 8 * kMostStages + 12 * kDecodeSequences * kDecodeWarps +
-                            4 * kDecodeSequences + 8 + 3 * 4 * kPartialLanes * kChannels +
-                            kDecodeWarps * kPartialLanes * static_cast<int>(sizeof(Partial));
-#ifdef LLM_HOPPER
-static_assert(sizeof(Shared) <= kFixedBytes);
-#endif
-
 int up_to_128(int bytes) { return static_cast<int>(round_up(bytes, 128)); }
 
 Layout layout_of(int C, int hidden, int element_bytes, int S, int processors) {
@@ -232,9 +279,15 @@ Layout layout_of(int C, int hidden, int element_bytes, int S, int processors) {
   const int own_pairs = static_cast<int>(ceil_div(C / 2, processors));
   const int row = std::max(C, hidden) * element_bytes;
   layout.activation_stride = row % 128 == 0 ? row + 64 : row;
-  layout.own = up_to_128(kFixedBytes);
+  layout.own = up_to_128(static_cast<int>(sizeof(Shared)));
   layout.sums = layout.own + up_to_128(own_pairs * S * static_cast<int>(sizeof(float2)));
-  layout.activations = layout.sums + kDecodeWarps * S * kBatchRows * 4;
+  layout.zeros = layout.sums + kDecodeWarps * S * kBatchRows * 4;
+  layout.norms = layout.zeros + up_to_128(16);
+  layout.norm_bytes = up_to_128(C * element_bytes);
+  layout.biases = layout.norms + 4 * layout.norm_bytes;
+  const int most_pairs = static_cast<int>(ceil_div(std::max(3 * C, hidden) / 2, processors));
+  layout.bias_bytes = up_to_128(2 * most_pairs * element_bytes + 16);
+  layout.activations = layout.biases + kLayerPhases * layout.bias_bytes;
   layout.ring = layout.activations + up_to_128(S * layout.activation_stride);
   layout.stages = std::min(kMostStages, (shared_memory() - layout.ring) / kStageBytes);
   layout.total = layout.ring + layout.stages * kStageBytes;
@@ -268,10 +321,11 @@ int transformer_decode_sequences(const DecodeShape& shape, Element element) {
   if (device_attribute(cudaDevAttrCooperativeLaunch) == 0) return 0;
   const bool fits = shape.layers <= kDecodeLayers && shape.layers > 0 && C <= kDecodeChannels &&
                     shape.hidden <= kDecodeHidden && shape.hidden >= C && shape.vocab >= C &&
-                    shape.H * shape.D == C && shape.D % kChannels == 0 &&
-                    shape.D <= kPartialLanes * kChannels && C * bytes % kStepBytes == 0 &&
+                    shape.H * shape.D == C && shape.D % kChannels == 0 && shape.D >= 64 &&
+                    shape.D <= kMostHeadSize && C * bytes % kStepBytes == 0 &&
                     shape.hidden * bytes % kStepBytes == 0 && shape.vocab % 2 == 0 &&
-                    shape.D >= 64 && processors_for(C) >= kLeastProcessors;
+                    (shape.block_size & (shape.block_size - 1)) == 0 &&
+                    processors_for(C) >= kLeastProcessors;
   if (!fits) return 0;
   for (int S = kDecodeSequences; S > 0; S /= 2) {
     if (layout_of(C, shape.hidden, bytes, S, processors_for(C)).stages >= kLeastStages) return S;
@@ -289,9 +343,9 @@ void transformer_decode(const TransformerDecode& decode, Element element, cudaSt
   while (slots < decode.S) slots *= 2;
   Launch launch{
       decode,
-      {plan_matrix(3 * C, row, processors), plan_matrix(C, row, processors),
-       plan_matrix(decode.hidden, row, processors), plan_matrix(C, hidden_row, processors),
-       plan_matrix(decode.vocab, row, processors)},
+      {{plan_matrix(3 * C, row, processors), plan_matrix(C, row, processors),
+        plan_matrix(decode.hidden, row, processors), plan_matrix(C, hidden_row, processors),
+        plan_matrix(decode.vocab, row, processors)}},
       layout_of(C, decode.hidden, bytes, slots, processors)};
   with_element(element, [&](auto type) {
     using T = decltype(type);

@@ -22,9 +22,9 @@ struct DecodeNorm {
 };
 
 struct DecodeBlock {
-  DecodeNorm norm1, norm2;
-  DecodeLinear qkv, projection, up, down;
-  void* keys;  // (blocks, block size, H, D)
+  DecodeNorm norms[2];      // before attention, before the MLP
+  DecodeLinear linears[4];  // q, k and v; projection; up; down
+  void* keys;               // (blocks, block size, H, D)
   void* values;
 };
 
@@ -41,12 +41,13 @@ struct TransformerDecode {
   const int32_t* block_table;  // (S, max_blocks)
   float* logits;               // (S, vocab)
   void* exchange;              // transformer_decode_exchange_bytes()
-  int layers, S, C, H, D, hidden, vocab, block_size, max_blocks;
+  int layers, S, C, H, D, hidden, vocab, max_blocks;
+  int block_shift;  // the block size is a power of two
   float epsilon, scale;
 };
 
 struct DecodeShape {
-  int layers, C, H, D, hidden, vocab;
+  int layers, C, H, D, hidden, vocab, block_size;
 };
 
 // The most sequences that one launch takes on the current device: 0, 1, 2, 4 or 8.
