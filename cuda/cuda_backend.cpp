@@ -169,8 +169,10 @@ class CudaBackend final : public MemoryBoundOps {
     if (decode_.sequences(model) == 0) {
       return Backend::transformer_decode(logits, tokens, positions, block_table, lengths, model);
     }
-    run("transformer_decode", logits,
-        [&] { decode_.run(logits, tokens, positions, block_table, lengths, model); });
+    const bool after_sampling = last_op() == "sample_tokens";
+    run("transformer_decode", logits, [&] {
+      decode_.run(logits, tokens, positions, block_table, lengths, model, after_sampling);
+    });
   }
   void sample_tokens(const SampledSequences& sequences, Tensor logits, int64_t vocab,
                      const SamplingOptions& options) override {

@@ -6,6 +6,7 @@
 #include <array>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "backend/backend.h"
@@ -111,10 +112,13 @@ class CudaDevice : public Backend {
     } else {
       body();
     }
+    last_op_ = op;
     const cudaError_t status = cudaPeekAtLastError();
     if (status != cudaSuccess) [[unlikely]]
       launch_failed(status, op, shape);
   }
+  // The name that run() was last called with.
+  std::string_view last_op() const { return last_op_; }
 
   const int device_;
   bool capturing_ = false;
@@ -133,6 +137,7 @@ class CudaDevice : public Backend {
   std::vector<std::unique_ptr<DeviceMemory>> recorded_scratch_;  // outgrown, but in recordings
   bool recorded_ = false;
 
+  std::string_view last_op_;
   bool profiling_ = false;
   struct Span {
     std::string op, shape;

@@ -7,10 +7,12 @@
 // one's multiprocessor takes the others' results and merges them in their order.
 #pragma once
 
+#include <cfloat>
+
 #include "cuda/decode_exchange.cuh"
 #include "cuda/decode_keys.cuh"
 #include "cuda/decode_product.cuh"
-#include "cuda/online_softmax.cuh"
+#include "cuda/gelu.cuh"
 
 namespace llm::cuda {
 
@@ -18,6 +20,11 @@ constexpr int kChunkKeys = 256;       // that are worth a chunk of their own
 constexpr int kLeastProcessors = 32;  // see attend()
 constexpr int kMostTasks =            // of a multiprocessor
     kDecodeSequences * kMostChunks * kDecodeChannels / 64 / kLeastProcessors;
+
+// Of differences to a maximum; -FLT_MAX and less give 0.
+__device__ __forceinline__ float exponential(float x) {
+  return exp2_approximate(x * 1.4426950408889634f);
+}
 
 // A task's share of the keys of a sequence.
 struct AttentionTask {
@@ -121,7 +128,7 @@ struct PartialChannel {
 
   __device__ __forceinline__ void merge(float other_top, float other_total, float other_sum) {
     const float both = fmaxf(top, other_top);
-    const float mine = exp_of(top - both), others = exp_of(other_top - both);
+    const float mine = exponential(top - both), others = exponential(other_top - both);
     top = both;
     total = total * mine + other_total * others;
     sum = sum * mine + other_sum * others;
@@ -135,7 +142,7 @@ __device__ __forceinline__ PartialChannel merge_parts(const AttentionShared& sha
   for (int part = 1; part <= kDecodeWarps; ++part) all.top = fmaxf(all.top, shared.top[part]);
 #pragma unroll
   for (int part = 0; part <= kDecodeWarps; ++part) {
-    const float factor = exp_of(shared.top[part] - all.top);
+    const float factor = exponential(shared.top[part] - all.top);
     all.total += shared.total[part] * factor;
     all.sum += shared.sum[part][threadIdx.x] * factor;
   }
@@ -198,7 +205,7 @@ __device__ __forceinline__ void attend_to_cache(AttentionShared& shared,
     const bool given = first + 4 * (lane % 8) + lane / 8 < task.end;  // this lane's score's key
     const float score = given ? scores[0] * decode.scale : -FLT_MAX;
     const float both = fmaxf(top, warp_max(score));
-    const float factor = exp_of(top - both), weight = given ? exp_of(score - both) : 0;
+    const float factor = exponential(top - both), weight = given ? exponential(score - both) : 0;
     top = both;
     total = total * factor + warp_sum(weight);
 #pragma unroll 1
@@ -259,7 +266,7 @@ __device__ __forceinline__ void run_task(AttentionShared& shared, const Transfor
     uint64_t* partials = exchange.partials + int64_t{task.slot} * kPartialUnits;
     if (task.chunk == 0) {
       merge_chunks(all, task.chunks, D, partials, flag);
-      const float x = all.sum / all.total, next = __shfl_down_sync(~0u, x, 1);
+      const float x = __fdividef(all.sum, all.total), next = __shfl_down_sync(~0u, x, 1);
       if (threadIdx.x % 2 == 0 && static_cast<int>(threadIdx.x) < D) {
         send_pair<T>(exchange.attention + task.s * decode.C / kUnitElements<T>,
                      (task.h * D + static_cast<int>(threadIdx.x)) / 2, x, next, flag);

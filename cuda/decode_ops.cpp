@@ -68,7 +68,7 @@ int64_t DecodeOps::sequences(const DecodeModel& model) const {
 }
 
 void DecodeOps::run(Tensor logits, Tensor tokens, Tensor positions, Tensor block_table,
-                    Tensor lengths, const DecodeModel& model) {
+                    Tensor lengths, const DecodeModel& model, bool after_sampling) {
   const DecodeShape shape = shape_of(model);
   const int64_t S = tokens.size();
   check_vector(kOp, "tokens", tokens, DType::i32, S);
@@ -110,6 +110,7 @@ void DecodeOps::run(Tensor logits, Tensor tokens, Tensor positions, Tensor block
   const int64_t most = sequences(model);
   for (int64_t begin = 0; begin < S; begin += most) {
     decode.S = static_cast<int>(std::min(most, S - begin));
+    decode.after_sampling = after_sampling && begin == 0;
     decode.tokens = tokens.i32() + begin;
     decode.positions = positions.i32() + begin;
     decode.lengths = lengths.i32() + begin;

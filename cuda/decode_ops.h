@@ -17,8 +17,9 @@ class DecodeOps {
   // The most sequences of one launch; 0: the kernel does not take this model.
   int64_t sequences(const DecodeModel& model) const;
   // Any number of sequences, where it takes the model.
+  // after_sampling: the op before was sample_tokens
   void run(Tensor logits, Tensor tokens, Tensor positions, Tensor block_table, Tensor lengths,
-           const DecodeModel& model);
+           const DecodeModel& model, bool after_sampling);
 
   void sample(const SampledSequences& sequences, Tensor logits, int64_t vocab,
               const SamplingOptions& options);

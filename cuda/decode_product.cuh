@@ -201,11 +201,10 @@ __device__ __forceinline__ void multiply_tiles(Ring& ring, const MatrixShare& sh
   }
 }
 
-// Calls finish(i, pair, s, a, b) with the sums of rows 2 pair and 2 pair + 1 (of the whole matrix)
-// and sequence s, bias included, for all of this multiprocessor's and the first `live` sequences;
-// i = kS (pair - first pair) + s, always in the same thread.   sums: (kDecodeWarps, kS, kBatchRows)
-// bias: of the share's rows, in shared memory, or null.   The activations may be overwritten behind
-// this, and `sums` behind a barrier.
+// Calls finish(i, pair, a, b) with the sums of rows 2 pair and 2 pair + 1 of the share, bias
+// included, for the sequence threadIdx.x % kS of the first `live`; i = kS pair + sequence, always
+// in the same thread.   sums: (kDecodeWarps, kS, kBatchRows)   bias: of the share's rows, in shared
+// memory, or null.   The activations may be overwritten behind this, and `sums` behind a barrier.
 template <typename T, int kS, typename Finish>
 __device__ __forceinline__ void multiply(Ring& ring, const MatrixShare& share,
                                          const ProductPlace& place, const void* bias,
@@ -249,7 +248,7 @@ __device__ __forceinline__ void multiply(Ring& ring, const MatrixShare& share,
         sum.x += part.x;
         sum.y += part.y;
       }
-      finish(pair * kS + s, share.pair_begin + pair, s, sum.x, sum.y);
+      finish(pair * kS + s, pair, sum.x, sum.y);
     }
     done = next;
     if (tile < share.tiles) computing_barrier();

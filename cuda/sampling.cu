@@ -3,8 +3,10 @@
 // The logits lie in shared memory where they fit. Warp w has the ids from w * (ids per warp) on, 32
 // at a time. What is kept after the cuts is always "above a score, and of those that equal it
 // the first few": the score is found by bisection over its bits, each step a count (top-k) or a sum
-// of probabilities (top-p) over the block. So no order of threads or atomics decides anything. The
-// draw walks the kept tokens in the order of ids: sums per warp, then the warp where it ends alone.
+// of probabilities (top-p) over the block. So no order of threads or atomics decides anything. With
+// top-k the tokens that can be among the k are soon few: they are listed in the order of ids, and
+// all that follows looks at the list alone. The draw walks the kept tokens in the order of ids:
+// sums per warp, then the warp where it ends alone.
 //
 // Rounding: probabilities and their sums are f64, as on the host, in another order.
 // Bytes: the logits once; where they do not fit into shared memory, once a step.
@@ -19,7 +21,7 @@ namespace {
 
 constexpr int kThreads = 1024;
 constexpr int kWarps = kThreads / kWarp;
-constexpr int kListed = 2048;  // likely tokens' scores that are looked at alone
+constexpr int kListed = 2048;  // likely tokens that are looked at alone
 constexpr float kForbidden = -INFINITY;
 
 // Numbers in the order of the floats.
@@ -31,8 +33,9 @@ __device__ __forceinline__ uint32_t key_of(float x) {
 struct Shared {
   double sums[kWarps];
   int counts[kWarps];
-  int result, listed;
-  uint32_t list[kListed];
+  int result;
+  float scores[kListed];  // of likely tokens in the order of ids
+  int ids[kListed];
 };
 
 // Over the block, for every thread; all call it.
@@ -74,24 +77,28 @@ __device__ uint32_t max_all(Shared& shared, uint32_t x) {
   return most;
 }
 
-// The logits of one sequence as a thread has them.
+// The logits of one sequence as a thread has them, or of a list of its tokens.
 struct Row {
   const float* logits;
-  int vocab, first, rows;  // first id of the lane; ids of the lane: first, first + 32, ...
+  const int* ids;         // of the listed tokens in rising order, or null: all
+  int size, first, rows;  // the lane's places: first, first + 32, ...
 
-  __device__ __forceinline__ Row(const float* from, int64_t size)
-      : logits(from), vocab(static_cast<int>(size)) {
-    rows = static_cast<int>(ceil_div(ceil_div(size, kWarps), kWarp));
+  __device__ __forceinline__ Row(const float* from, int64_t count, const int* names = nullptr)
+      : logits(from), ids(names), size(static_cast<int>(count)) {
+    rows = static_cast<int>(ceil_div(ceil_div(count, kWarps), kWarp));
     first = static_cast<int>(threadIdx.x) / kWarp * rows * kWarp +
             static_cast<int>(threadIdx.x) % kWarp;
   }
-  // body(id, logit) for all of this lane's, the warp together; kForbidden beyond the end.
+  __device__ __forceinline__ int id_of(int place) const {
+    return ids != nullptr && place >= 0 ? ids[place] : place;
+  }
+  // body(place, logit) for all of this lane's, the warp together; kForbidden beyond the end.
   template <typename Body>
   __device__ __forceinline__ void each(Body&& body) const {
 #pragma unroll 4
     for (int n = 0; n < rows; ++n) {
-      const int id = first + n * kWarp;
-      body(id, id < vocab ? logits[id] + 0.0f : kForbidden);  // -0 becomes 0
+      const int place = first + n * kWarp;
+      body(place, place < size ? logits[place] + 0.0f : kForbidden);  // -0 becomes 0
     }
   }
 };
@@ -103,7 +110,7 @@ struct Kept {
   int ties;
 };
 
-// Calls body(id, logit, kept) for all of the lane's tokens, the warp together.
+// Calls body(place, logit, kept) for all of the lane's tokens, the warp together.
 template <typename Body>
 __device__ __forceinline__ void each_kept(Shared& shared, const Row& row, const Kept& kept,
                                           Body&& body) {
@@ -111,20 +118,19 @@ __device__ __forceinline__ void each_kept(Shared& shared, const Row& row, const 
   row.each([&](int, float x) { equal += x != kForbidden && key_of(x) == kept.key; });
   int before = count_before(shared, equal);
   const uint32_t below = (1u << threadIdx.x % kWarp) - 1;
-  row.each([&](int id, float x) {
+  row.each([&](int place, float x) {
     const uint32_t key = key_of(x);
     const bool tie = x != kForbidden && key == kept.key;
     const uint32_t ties = __ballot_sync(~0u, tie);
     const bool in =
         x != kForbidden && (key > kept.key || (tie && before + __popc(ties & below) < kept.ties));
     before += __popc(ties);
-    body(id, x, in);
+    body(place, x, in);
   });
 }
 
-__device__ Kept keep_top_k(Shared& shared, const Row& row, int64_t k, uint32_t highest) {
-  constexpr int kAll = 1 << 30;
-  if (k <= 0) return {0, kAll};
+// The tokens that may be among the k most likely, listed if they are few, else all. k > 0
+__device__ Row likely_tokens(Shared& shared, const Row& row, int64_t k, uint32_t highest) {
   // Every thread's highest: k of them are at least their k-th highest, so k tokens are.
   uint32_t own = 0;
   row.each([&](int, float x) {
@@ -133,31 +139,45 @@ __device__ Kept keep_top_k(Shared& shared, const Row& row, int64_t k, uint32_t h
   uint32_t low = 0;
   for (int bit = 31; bit >= 0 && k <= kThreads; --bit) {
     const uint32_t tried = low | 1u << bit;
-    if (tried <= highest && count_all(shared, own >= tried) >= k) low = tried;
+    if (tried <= highest && __syncthreads_count(own >= tried) >= k) low = tried;
   }
-  // The tokens that reach it, if few, are all that has to be looked at; in any order.
-  if (threadIdx.x == 0) shared.listed = 0;
-  __syncthreads();
-  row.each([&](int, float x) {
-    if (x == kForbidden || key_of(x) < low) return;
-    const int at = atomicAdd(&shared.listed, 1);
-    if (at < kListed) shared.list[at] = key_of(x);
+  int mine = 0;
+  row.each([&](int, float x) { mine += x != kForbidden && key_of(x) >= low; });
+  const int listed = count_all(shared, mine);
+  if (listed > kListed) return row;
+  int at = count_before(shared, mine);
+  const uint32_t below = (1u << threadIdx.x % kWarp) - 1;
+  row.each([&](int place, float x) {
+    const bool in = x != kForbidden && key_of(x) >= low;
+    const uint32_t all = __ballot_sync(~0u, in);
+    if (in) {
+      const int mine_at = at + __popc(all & below);
+      shared.scores[mine_at] = x;
+      shared.ids[mine_at] = place;
+    }
+    at += __popc(all);
   });
   __syncthreads();
-  const int listed = shared.listed;
+  return Row(shared.scores, listed, shared.ids);
+}
+
+// row: likely_tokens() if k > 0
+__device__ Kept keep_top_k(Shared& shared, const Row& row, int64_t k, uint32_t highest) {
+  constexpr int kAll = 1 << 30;
+  if (k <= 0) return {0, kAll};
   const auto count_from = [&](uint32_t key) {
     int count = 0;
-    if (listed <= kListed) {
-      for (int i = threadIdx.x; i < listed; i += kThreads) count += shared.list[i] >= key;
-    } else {
-      row.each([&](int, float x) { count += x != kForbidden && key_of(x) >= key; });
+    if (row.rows == 1) {
+      const float x = row.first < row.size ? row.logits[row.first] + 0.0f : kForbidden;
+      return __syncthreads_count(x != kForbidden && key_of(x) >= key);
     }
+    row.each([&](int, float x) { count += x != kForbidden && key_of(x) >= key; });
     return count_all(shared, count);
   };
-  // The highest score that k tokens reach, in [low, highest].
-  uint32_t high = highest;
+  // The highest score that k tokens reach, if as many are possible.
+  uint32_t low = 0, high = highest;
   while (low < high) {
-    const uint32_t tried = low + (high - low + 1) / 2;
+    const uint32_t tried = low + (high - low) / 2 + 1;
     const int count = count_from(tried);
     if (count == k) return {tried, kAll};
     if (count > k) {
@@ -224,7 +244,7 @@ __device__ int walk(Shared& shared, const Row& row, const Kept& kept, double uni
   const bool sliver = chosen < 0;
   if (sliver) chosen = last;
   int found = -1, final_id = -1;  // of the warp
-  each_kept(shared, row, kept, [&](int id, float x, bool in) {
+  each_kept(shared, row, kept, [&](int place, float x, bool in) {
     double sum = in ? weight(x) : 0;
     const uint32_t any = __ballot_sync(~0u, sum > 0);
     if (warp != chosen || any == 0 || found >= 0) return;
@@ -235,12 +255,12 @@ __device__ int walk(Shared& shared, const Row& row, const Kept& kept, double uni
     }
     const uint32_t beyond = __ballot_sync(~0u, begin + sum > target) & any;
     begin += __shfl_sync(~0u, sum, kWarp - 1);
-    final_id = id - lane + 31 - __clz(any);
-    if (beyond != 0 && !sliver) found = id - lane + __ffs(beyond) - 1;
+    final_id = place - lane + 31 - __clz(any);
+    if (beyond != 0 && !sliver) found = place - lane + __ffs(beyond) - 1;
   });
   if (warp == chosen && lane == 0) shared.result = found >= 0 ? found : final_id;
   __syncthreads();
-  return shared.result;
+  return row.id_of(shared.result);
 }
 
 // Makes tokens of the history less likely, each once.   seen: a bit per token, zeros
@@ -266,6 +286,51 @@ __device__ double uniform_of(uint64_t seed, uint64_t stream, uint64_t number) {
   return static_cast<double>((high << 32 | low) >> 11) * 0x1p-53;
 }
 
+// Logits begin ... begin + 3, kForbidden beyond the end.   wide: rows are whole packets of 16 bytes
+__device__ __forceinline__ float4 load_four(const float* logits, int begin, int vocab, bool wide) {
+  float x[4];
+  if (wide) {
+    const float4 four = __ldcs(reinterpret_cast<const float4*>(logits + begin));
+    x[0] = four.x, x[1] = four.y, x[2] = four.z, x[3] = four.w;
+  }
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    if (begin + i >= vocab) x[i] = kForbidden;
+    if (begin + i < vocab && !wide) x[i] = logits[begin + i];
+  }
+  return make_float4(x[0], x[1], x[2], x[3]);
+}
+
+// The lowest id of the highest logit, or -1 as in sample_tokens(). One pass over memory.
+__device__ int most_likely(const float* logits, int vocab, bool wide) {
+  __shared__ uint64_t warps[kWarps];
+  uint64_t best = 0;  // the key of a logit, then the complement of its id
+  int bad = 0;
+#pragma unroll 4
+  for (int begin = 4 * static_cast<int>(threadIdx.x); begin < vocab; begin += 4 * kThreads) {
+    const float4 four = load_four(logits, begin, vocab, wide);
+    const float x[4] = {four.x, four.y, four.z, four.w};
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      bad |= !(x[i] < INFINITY);
+      if (x[i] == kForbidden) continue;
+      const uint32_t key = key_of(x[i] + 0.0f), id = static_cast<uint32_t>(begin + i);
+      best = max(best, uint64_t{key} << 32 | ~id);
+    }
+  }
+  const auto warp_most = [](uint64_t x) {
+    const uint32_t high = __reduce_max_sync(~0u, static_cast<uint32_t>(x >> 32));
+    const uint32_t low = x >> 32 == high ? static_cast<uint32_t>(x) : 0;
+    return uint64_t{high} << 32 | __reduce_max_sync(~0u, low);
+  };
+  best = warp_most(best);
+  if (threadIdx.x % kWarp == 0) warps[threadIdx.x / kWarp] = best;
+  bad = __syncthreads_or(bad);
+  best = warp_most(warps[threadIdx.x % kWarp]);
+  static_assert(kWarps == kWarp);
+  return bad != 0 || best == 0 ? -1 : static_cast<int>(~static_cast<uint32_t>(best));
+}
+
 __device__ int draw(Shared& shared, const SamplingProblem& problem, const float* logits, int s) {
   const Row row(logits, problem.vocab);
   uint32_t own = 0;
@@ -277,13 +342,6 @@ __device__ int draw(Shared& shared, const SamplingProblem& problem, const float*
   bad = count_all(shared, bad);
   const uint32_t highest = max_all(shared, own);
   if (bad > 0 || highest == 0) return -1;
-  if (problem.temperature == 0) {
-    uint32_t best = 0;  // the lowest id is the highest complement
-    row.each([&](int id, float x) {
-      if (x != kForbidden && key_of(x) == highest) best = max(best, ~static_cast<uint32_t>(id));
-    });
-    return static_cast<int>(~max_all(shared, best));
-  }
   const double top = __uint_as_float(highest >> 31 ? highest & 0x7fffffffu : ~highest);
   const double lowest = problem.min_p > 0 ? log(problem.min_p) : -INFINITY;
   const auto plain = [&](float x) { return exp((x - top) / problem.temperature); };
@@ -291,11 +349,12 @@ __device__ int draw(Shared& shared, const SamplingProblem& problem, const float*
     const double score = (x - top) / problem.temperature;
     return score < lowest ? 0 : exp(score);
   };
-  const Kept likely = keep_top_k(shared, row, problem.top_k, highest);
-  const Kept kept = keep_top_p(shared, row, likely, problem.top_p, highest, plain);
+  const Row tokens = problem.top_k > 0 ? likely_tokens(shared, row, problem.top_k, highest) : row;
+  const Kept likely = keep_top_k(shared, tokens, problem.top_k, highest);
+  const Kept kept = keep_top_p(shared, tokens, likely, problem.top_p, highest, plain);
   const double uniform = uniform_of(problem.seed, static_cast<uint64_t>(problem.streams[s]),
                                     static_cast<uint64_t>(problem.draws[s]));
-  return walk(shared, row, kept, uniform, weight);
+  return walk(shared, tokens, kept, uniform, weight);
 }
 
 // Dynamic shared memory: a bit per token if there is a penalty, then the logits if they fit.
@@ -303,6 +362,9 @@ __global__ void __launch_bounds__(kThreads)
     sample_tokens_kernel(SamplingProblem problem, int seen_words, bool keeps_logits) {
   __shared__ Shared shared;
   extern __shared__ uint32_t dynamic[];
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");  // see TransformerDecode::after_sampling
+#endif
   const int s = blockIdx.x;
   const int64_t length = problem.lengths[s];
   float* logits = problem.logits + s * problem.padded;
@@ -311,13 +373,19 @@ __global__ void __launch_bounds__(kThreads)
     penalize(logits, static_cast<int>(problem.vocab), history, static_cast<int>(length),
              problem.repetition_penalty, dynamic);
   }
-  if (keeps_logits) {
-    float* kept = reinterpret_cast<float*>(dynamic + seen_words);
-    for (int64_t i = threadIdx.x; i < problem.vocab; i += kThreads) kept[i] = logits[i];
+  const bool greedy = problem.temperature == 0, wide = problem.padded % 4 == 0;
+  if (keeps_logits && !greedy) {
+    float4* kept = reinterpret_cast<float4*>(dynamic + seen_words);
+    const int vocab = static_cast<int>(problem.vocab), fours = (vocab + 3) / 4;
+#pragma unroll 4
+    for (int i = threadIdx.x; i < fours; i += kThreads) {
+      kept[i] = load_four(logits, 4 * i, vocab, wide);
+    }
     __syncthreads();
-    logits = kept;
+    logits = reinterpret_cast<float*>(kept);
   }
-  const int id = draw(shared, problem, logits, s);
+  const int id = greedy ? most_likely(logits, static_cast<int>(problem.vocab), wide)
+                        : draw(shared, problem, logits, s);
   if (threadIdx.x != 0) return;
   const int draws = problem.draws[s];
   const int64_t at = min(length, problem.N - 1);
@@ -333,8 +401,8 @@ __global__ void __launch_bounds__(kThreads)
 void sample_tokens(const SamplingProblem& problem, cudaStream_t stream) {
   if (problem.S == 0) return;
   const bool penalty = problem.repetition_penalty != 1;
-  const int seen_words = penalty ? static_cast<int>(ceil_div(problem.vocab, 32)) : 0;
-  const int64_t bytes = (seen_words + problem.vocab) * 4;
+  const int seen_words = penalty ? static_cast<int>(round_up(ceil_div(problem.vocab, 32), 4)) : 0;
+  const int64_t bytes = (seen_words + round_up(problem.vocab, 4)) * 4;
   const int64_t most = device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin) -
                        static_cast<int64_t>(sizeof(Shared)) - 256;
   const bool keeps_logits = bytes <= most;

@@ -22,7 +22,8 @@
 // number of multiprocessors, and nothing of a sequence depends on the others.
 // Bytes: the weights and the cached keys and values once.
 //
-// Blocks wait for each other, so all must be on the device at once: a cooperative launch.
+// Blocks wait for each other, so all must be on the device at once: a cooperative launch, or one
+// that begins while the kernel that draws the tokens still runs and reads weights meanwhile.
 #include <algorithm>
 
 #include "cuda/decode_attention.cuh"
@@ -61,6 +62,7 @@ struct Launch {
 struct Shared {
   uint64_t full[kMostStages], empty[kMostStages];
   uint64_t vectors_full[kLayerPhases], vectors_empty[kLayerPhases];
+  uint64_t tasks_known;
   MatrixShare shares[kLayerPhases + 1];
   NormShared norm;
   uint32_t launches;
@@ -129,7 +131,10 @@ __device__ void stream_weights(const Launch& launch, Shared& shared, char* memor
     load_vectors<T>(vectors_of<T>(launch.layout, memory, share, kind), share,
                     head ? nullptr : block.linears + kind, kind % 2 == 0 ? norm : nullptr, decode.C,
                     shared.vectors_full + kind);
-    if (phase == 0) prefetch_keys<T>(shared.attention, decode, block);
+    if (phase == 1) {
+      barrier_wait(&shared.tasks_known, 0);
+      prefetch_keys<T>(shared.attention, decode, block);
+    }
     if (kind == 1 && layer + 1 < decode.layers) {
       prefetch_keys<T>(shared.attention, decode, decode.blocks[layer + 1]);
     }
@@ -149,26 +154,49 @@ struct Worker {
   float* sums;
 };
 
-// Sends or stores elements 2 pair and 2 pair + 1 of a phase's result for sequence s.
+// Where the results of a phase go; found before one waits for the activations.
+struct PhaseResult {
+  int kind;      // kLayerPhases: logits
+  int step;      // from a pair of rows to the next, in units; a pair of logits takes as much
+  uint64_t* to;  // of the share's first pair and this thread's sequence
+};
+
 template <typename T>
-__device__ __forceinline__ void finish(Worker& w, int kind, bool head, uint32_t flag, int i,
-                                       int pair, int s, float a, float b) {
+__device__ __forceinline__ PhaseResult result_of(Worker& w, int kind, const MatrixShare& share,
+                                                 int s) {
   const TransformerDecode& decode = w.launch.decode;
-  const int C = decode.C;
-  if (head) {
-    float* row = decode.logits + int64_t{s} * decode.vocab;
-    reinterpret_cast<float2*>(row)[pair] = make_float2(a, b);
-  } else if (kind == 0) {
-    send_pair<T>(w.exchange.qkv + s * 3 * C / kUnitElements<T>, pair, a, b, flag);
-  } else if (kind == 2) {
-    send_pair<T>(w.exchange.hidden + s * decode.hidden / kUnitElements<T>, pair, gelu(a), gelu(b),
-                 flag);
+  PhaseResult result{kind, 2, nullptr};
+  int row = decode.C;  // units of a sequence
+  if (kind == kLayerPhases) {
+    result.step = 1, row = decode.vocab / 2;
+    result.to = reinterpret_cast<uint64_t*>(decode.logits);
+  } else if (kind % 2 == 0) {
+    constexpr int kStep = 2 / kUnitElements<T>;
+    result.step = kStep, row = (kind == 0 ? 3 * decode.C : decode.hidden) / 2 * kStep;
+    result.to = kind == 0 ? w.exchange.qkv : w.exchange.hidden;
   } else {
+    result.to = kind == 1 ? w.exchange.middle : w.exchange.stream;
+  }
+  result.to += s * row + share.pair_begin * result.step;
+  return result;
+}
+
+// Sends or stores the sums of rows 2 pair and 2 pair + 1 of the share.   i: in the worker's `own`
+template <typename T>
+__device__ __forceinline__ void finish(Worker& w, const PhaseResult& result, uint32_t flag, int i,
+                                       int pair, float a, float b) {
+  uint64_t* to = result.to + pair * result.step;
+  if (result.kind % 2 == 1) {
     const float2 sum = make_float2(w.own[i].x + a, w.own[i].y + b);
     w.own[i] = sum;
-    uint64_t* stream = kind == 1 ? w.exchange.middle : w.exchange.stream;
-    send(stream + s * C + 2 * pair, sum.x, sum.y, flag);
+    return send(to, sum.x, sum.y, flag);
   }
+  if (result.kind == kLayerPhases) {
+    *reinterpret_cast<float2*>(to) = make_float2(a, b);
+    return;
+  }
+  if (result.kind == 2) a = gelu(a), b = gelu(b);
+  send_pair<T>(to, 0, a, b, flag);
 }
 
 // One loop for all products: nearly all instructions run once a layer, so what counts is that those
@@ -190,9 +218,12 @@ __device__ void compute(Worker& w) {
     const uint32_t flag = w.shared.launches * kDecodeLayers + layer + 1;
     const Vectors vectors = vectors_of<T>(w.launch.layout, w.memory, share, kind);
     ProductPlace place;
+    PhaseResult result;
     const auto early = [&] {
       place = product_place<kS>(share, w.x, w.sums);
-      asm volatile("" : "+r"(place.row), "+r"(place.x), "+l"(place.sums));
+      result = result_of<T>(w, head ? kLayerPhases : kind, share, threadIdx.x % kS);
+      // Now, not when they are needed.
+      asm volatile("" : "+r"(place.row), "+r"(place.x), "+l"(place.sums), "+l"(result.to));
       barrier_wait(w.shared.vectors_full + kind, layer & 1);
     };
     if (kind % 2 == 0) {
@@ -204,8 +235,8 @@ __device__ void compute(Worker& w) {
                               kind == 1 ? decode.C : decode.hidden, decode.S, flag, early);
     }
     multiply<T, kS>(w.ring, share, place, head ? nullptr : vectors.bias + vectors.bias_offset, w.x,
-                    w.sums, decode.S, [&](int i, int pair, int s, float a, float b) {
-                      finish<T>(w, kind, head, flag, i, pair, s, a, b);
+                    w.sums, decode.S, [&](int i, int pair, float a, float b) {
+                      finish<T>(w, result, flag, i, pair, a, b);
                     });
     __syncwarp();
     if (threadIdx.x % kWarp == 0) barrier_arrive(w.shared.vectors_empty + kind);
@@ -235,11 +266,10 @@ __global__ void __launch_bounds__(kThreads, 1)
       barrier_init(shared.vectors_full + kind, 1);
       barrier_init(shared.vectors_empty + kind, kDecodeWarps);
     }
+    barrier_init(&shared.tasks_known, 1);
     barrier_init_fence();
-    shared.launches = exchange.launches;
   }
   if (threadIdx.x < 4) reinterpret_cast<float*>(memory + layout.zeros)[threadIdx.x] = 0;
-  find_tasks(shared.attention, launch.decode);
   if (threadIdx.x <= kLayerPhases) {
     shared.shares[threadIdx.x] = launch.plans.of[threadIdx.x].share(blockIdx.x);
   }
@@ -249,6 +279,12 @@ __global__ void __launch_bounds__(kThreads, 1)
     stream_weights<T>(launch, shared, memory, ring);
     return;
   }
+  // Only weights may be read before this, see TransformerDecode::after_sampling.
+  wait_for_previous_kernel();
+  if (threadIdx.x == 0) shared.launches = exchange.launches;
+  find_tasks(shared.attention, launch.decode);
+  computing_barrier();
+  if (threadIdx.x == 0) barrier_arrive(&shared.tasks_known);
   Worker worker{launch,
                 memory,
                 shared,
@@ -300,15 +336,22 @@ template <typename T, int kS>
 void launch_decode(const Launch& launch, int processors, cudaStream_t stream) {
   const auto kernel = transformer_decode_kernel<T, kS>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, launch.layout.total);
-  cudaLaunchAttribute together{};
-  together.id = cudaLaunchAttributeCooperative;
-  together.val.cooperative = 1;
+  // Behind sampling the blocks come as that ends, but all of them come: nothing else waits for
+  // them.
+  cudaLaunchAttribute attribute{};
+  if (launch.decode.after_sampling) {
+    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attribute.val.programmaticStreamSerializationAllowed = 1;
+  } else {
+    attribute.id = cudaLaunchAttributeCooperative;
+    attribute.val.cooperative = 1;
+  }
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<unsigned>(processors));
   config.blockDim = dim3(kThreads);
   config.dynamicSmemBytes = static_cast<size_t>(launch.layout.total);
   config.stream = stream;
-  config.attrs = &together;
+  config.attrs = &attribute;
   config.numAttrs = 1;
   cudaLaunchKernelEx(&config, kernel, launch);
 }
@@ -321,7 +364,7 @@ int transformer_decode_sequences(const DecodeShape& shape, Element element) {
   if (device_attribute(cudaDevAttrCooperativeLaunch) == 0) return 0;
   const bool fits = shape.layers <= kDecodeLayers && shape.layers > 0 && C <= kDecodeChannels &&
                     shape.hidden <= kDecodeHidden && shape.hidden >= C && shape.vocab >= C &&
-                    shape.H * shape.D == C && shape.D % kChannels == 0 && shape.D >= 64 &&
+                    shape.H * shape.D == C && shape.D % 8 == 0 && shape.D >= 64 &&
                     shape.D <= kMostHeadSize && C * bytes % kStepBytes == 0 &&
                     shape.hidden * bytes % kStepBytes == 0 && shape.vocab % 2 == 0 &&
                     (shape.block_size & (shape.block_size - 1)) == 0 &&

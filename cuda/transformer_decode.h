@@ -44,6 +44,9 @@ struct TransformerDecode {
   int layers, S, C, H, D, hidden, vocab, max_blocks;
   int block_shift;  // the block size is a power of two
   float epsilon, scale;
+  // The work before on the stream is sample_tokens(), which lets this begin early: it reads
+  // weights, which were there before that, and waits for the tokens only then.
+  bool after_sampling;
 };
 
 struct DecodeShape {
