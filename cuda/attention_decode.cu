@@ -29,15 +29,20 @@ struct Decode {
   Heads out, q;
   PagedCache keys, values;
   const int32_t* lengths;
-  int64_t T, H;
+  int T, H;
   float scale;
 };
 
-__device__ __forceinline__ int64_t cache_offset(const PagedCache& cache, int64_t b, int position,
-                                                int64_t g) {
-  const int size = static_cast<int>(cache.block_size);
-  const int64_t block = cache.block_table[b * cache.max_blocks + position / size];
-  return ((block * size + position % size) * cache.KV + g) * cache.D;
+// Where a position of sequence b lies, in tokens of the cache.
+__device__ __forceinline__ int cached_row(const PagedCache& cache, int b, int position) {
+  const auto place = static_cast<unsigned>(position),
+             size = static_cast<unsigned>(cache.block_size);
+  const int32_t* table = cache.block_table + b * cache.max_blocks;
+  if (cache.block_shift >= 0) {
+    return (__ldg(table + (place >> cache.block_shift)) << cache.block_shift) +
+           static_cast<int>(place & (size - 1));
+  }
+  return __ldg(table + place / size) * cache.block_size + static_cast<int>(place % size);
 }
 
 // Channels [channel, channel + 8) of a row of D, as f32; 0 beyond D.
@@ -64,11 +69,12 @@ __device__ __forceinline__ void load_channels(float (&to)[kChannels], const T* r
 // `visible` on are loaded as the last one and not added.
 template <typename Cache, bool kAligned, int kLanes>
 __device__ __forceinline__ Partial attend(const Decode& decode, const float (&query)[kChannels],
-                                          int64_t b, int64_t g, int visible) {
+                                          int b, int g, int visible) {
   constexpr int kGroups = kThreads / kLanes;
-  const int D = static_cast<int>(decode.keys.D), channel = threadIdx.x % kLanes * kChannels;
-  const Cache* keys = static_cast<const Cache*>(decode.keys.data);
-  const Cache* values = static_cast<const Cache*>(decode.values.data);
+  const int D = decode.keys.D, row_size = decode.keys.KV * D;
+  const int channel = threadIdx.x % kLanes * kChannels;
+  const Cache* keys = static_cast<const Cache*>(decode.keys.data) + g * D;
+  const Cache* values = static_cast<const Cache*>(decode.values.data) + g * D;
   Partial partial;
   for (int begin = 0; begin < visible; begin += kGroups * kKeys) {
     const int first = begin + threadIdx.x / kLanes;
@@ -76,8 +82,9 @@ __device__ __forceinline__ Partial attend(const Decode& decode, const float (&qu
 #pragma unroll
     for (int n = 0; n < kKeys; ++n) {
       const int j = min(first + n * kGroups, visible - 1);
-      load_channels<kAligned>(key[n], keys + cache_offset(decode.keys, b, j, g), channel, D);
-      load_channels<kAligned>(value[n], values + cache_offset(decode.values, b, j, g), channel, D);
+      const int64_t at = int64_t{cached_row(decode.keys, b, j)} * row_size;
+      load_channels<kAligned>(key[n], keys + at, channel, D);
+      load_channels<kAligned>(value[n], values + at, channel, D);
     }
     float top = partial.top;
 #pragma unroll
@@ -101,11 +108,11 @@ __device__ __forceinline__ Partial attend(const Decode& decode, const float (&qu
 template <typename Type, typename Cache, bool kAligned, int kLanes>
 __global__ void __launch_bounds__(kThreads) attention_decode_kernel(Decode decode) {
   __shared__ Partial shared[kWarps][kLanes];
-  const int64_t h = blockIdx.x % decode.H, i = blockIdx.x / decode.H % decode.T;
-  const int64_t b = blockIdx.x / decode.H / decode.T;
-  const int64_t g = h * decode.keys.KV / decode.H;
-  const int visible = max(0, decode.lengths[b] - static_cast<int>(decode.T - i) + 1);
-  const int D = static_cast<int>(decode.keys.D), channel = threadIdx.x % kLanes * kChannels;
+  const int row = static_cast<int>(blockIdx.x) / decode.H;
+  const int h = static_cast<int>(blockIdx.x) % decode.H, i = row % decode.T, b = row / decode.T;
+  const int g = h * decode.keys.KV / decode.H;
+  const int visible = max(0, decode.lengths[b] - (decode.T - i) + 1);
+  const int D = decode.keys.D, channel = threadIdx.x % kLanes * kChannels;
 
   const Heads& q = decode.q;
   float query[kChannels];
@@ -129,27 +136,56 @@ __global__ void __launch_bounds__(kThreads) attention_decode_kernel(Decode decod
 
 template <typename Type, typename Cache, bool kAligned>
 void launch_decode(const Decode& decode, unsigned blocks, cudaStream_t stream) {
-  const int64_t D = decode.keys.D;
+  const int D = decode.keys.D;
   const auto kernel = D <= 64    ? attention_decode_kernel<Type, Cache, kAligned, 8>
                       : D <= 128 ? attention_decode_kernel<Type, Cache, kAligned, 16>
                                  : attention_decode_kernel<Type, Cache, kAligned, 32>;
   kernel<<<blocks, kThreads, 0, stream>>>(decode);
 }
 
-// A thread per element of x.
-template <typename Type, typename Cache>
-__global__ void __launch_bounds__(kThreads)
-    cache_append_kernel(PagedCache cache, Heads x, const int32_t* lengths, int64_t B, int64_t T) {
-  const int64_t element = int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  const int64_t d = element % cache.D, head = element / cache.D % cache.KV;
-  const int64_t row = element / cache.D / cache.KV, t = row % T, b = row / T;
-  if (b >= B) return;
-  const int64_t position = lengths[b] - T + t;
+// What is appended to a cache.
+struct Appended {
+  PagedCache keys, values;
+  Heads k, v;
+  const int32_t* lengths;
+  int T;
+};
+
+template <typename T, int kWidth>
+struct alignas(kWidth * sizeof(T) < 16 ? sizeof(T) : 16) Neighbours {
+  T at[kWidth];
+};
+
+// A block per token; kWidth neighbouring channels of a head at a time, first of its keys, then of
+// its values.
+template <typename Type, typename Cache, int kWidth>
+__global__ void __launch_bounds__(kThreads) cache_append_kernel(Appended appended) {
+  const PagedCache& cache = appended.keys;
+  const int row = static_cast<int>(blockIdx.x), t = row % appended.T, b = row / appended.T;
+  const int position = appended.lengths[b] - appended.T + t;
   if (position < 0) return;
-  const Type* from = static_cast<const Type*>(x.data) + b * x.batch + t * x.row + head * x.head;
-  Cache* to =
-      static_cast<Cache*>(cache.data) + cache_offset(cache, b, static_cast<int>(position), head);
-  to[d] = from_float<Cache>(to_float(from[d]));
+  const int64_t at = int64_t{cached_row(cache, b, position)} * cache.KV * cache.D;
+  const int parts = cache.D / kWidth, count = cache.KV * parts;
+  for (int i = threadIdx.x; i < 2 * count; i += kThreads) {
+    const bool value = i >= count;
+    const int part = value ? i - count : i, head = part / parts;
+    const Heads& x = value ? appended.v : appended.k;
+    const Type* from = static_cast<const Type*>(x.data) + b * x.batch + t * x.row + head * x.head +
+                       (part - head * parts) * kWidth;
+    void* data = value ? appended.values.data : cache.data;
+    const auto numbers = *reinterpret_cast<const Neighbours<Type, kWidth>*>(from);
+    Neighbours<Cache, kWidth> to;
+#pragma unroll
+    for (int n = 0; n < kWidth; ++n) to.at[n] = from_float<Cache>(to_float(numbers.at[n]));
+    *reinterpret_cast<Neighbours<Cache, kWidth>*>(static_cast<Cache*>(data) + at + part * kWidth) =
+        to;
+  }
+}
+
+// Whether 8 channels of all heads lie at multiples of 16 bytes.
+bool in_packets(const Heads& x, int D) {
+  return D % kChannels == 0 && x.batch % kChannels == 0 && x.row % kChannels == 0 &&
+         x.head % kChannels == 0 && aligned_to_16(x.data);
 }
 
 }  // namespace
@@ -158,7 +194,8 @@ void attention_decode(const Heads& out, const Heads& q, Element element, const P
                       const PagedCache& values, const int32_t* lengths, int64_t B, int64_t T,
                       int64_t H, float scale, cudaStream_t stream) {
   if (B <= 0 || T <= 0 || H <= 0) return;
-  const Decode decode{out, q, keys, values, lengths, T, H, scale};
+  const Decode decode{out,  q, keys, values, lengths, static_cast<int>(T), static_cast<int>(H),
+                      scale};
   const unsigned blocks = static_cast<unsigned>(B * T * H);
   with_element(element, [&](auto type) {
     with_element(keys.element, [&](auto cache_type) {
@@ -173,15 +210,20 @@ void attention_decode(const Heads& out, const Heads& q, Element element, const P
   });
 }
 
-void cache_append(const PagedCache& cache, const Heads& x, Element element, const int32_t* lengths,
-                  int64_t B, int64_t T, cudaStream_t stream) {
-  const int64_t elements = B * T * cache.KV * cache.D;
-  if (elements <= 0) return;
-  const unsigned blocks = static_cast<unsigned>(ceil_div(elements, kThreads));
+void cache_append(const PagedCache& keys, const PagedCache& values, const Heads& k, const Heads& v,
+                  Element element, const int32_t* lengths, int64_t B, int64_t T,
+                  cudaStream_t stream) {
+  if (B <= 0 || T <= 0 || keys.KV <= 0 || keys.D <= 0) return;
+  const Appended appended{keys, values, k, v, lengths, static_cast<int>(T)};
+  const unsigned blocks = static_cast<unsigned>(B * T);
+  const bool packets = in_packets(k, keys.D) && in_packets(v, keys.D);
   with_element(element, [&](auto type) {
-    with_element(cache.element, [&](auto cache_type) {
-      cache_append_kernel<decltype(type), decltype(cache_type)>
-          <<<blocks, kThreads, 0, stream>>>(cache, x, lengths, B, T);
+    with_element(keys.element, [&](auto cache_type) {
+      using Type = decltype(type);
+      using Cache = decltype(cache_type);
+      const auto kernel = packets ? cache_append_kernel<Type, Cache, kChannels>
+                                  : cache_append_kernel<Type, Cache, 1>;
+      kernel<<<blocks, kThreads, 0, stream>>>(appended);
     });
   });
 }

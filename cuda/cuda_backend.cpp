@@ -2,6 +2,8 @@
 // in memory_bound_ops.cpp.
 #include "cuda/cuda_backend.h"
 
+#include <bit>
+
 #include "backend/checks.h"
 #include "base/log.h"
 #include "cuda/attention_decode.h"
@@ -153,10 +155,9 @@ class CudaBackend final : public MemoryBoundOps {
     check_heads(op, "v", v, B, T, KV, D);
     check_cache_shapes(op, key_cache, value_cache, block_table, lengths, B);
     run(op, k, [&] {
-      for (const auto& [cache, x] : {std::pair(key_cache, k), {value_cache, v}}) {
-        cuda::cache_append(paged(cache, block_table), heads_of(x), element_of(x.dtype),
-                           lengths.i32(), B, T, compute());
-      }
+      cuda::cache_append(paged(key_cache, block_table), paged(value_cache, block_table),
+                         heads_of(k), heads_of(v), element_of(k.dtype), lengths.i32(), B, T,
+                         compute());
     });
   }
   // --- Decoding
@@ -185,9 +186,15 @@ class CudaBackend final : public MemoryBoundOps {
   };
 
   static PagedCache paged(const Tensor& cache, const Tensor& table) {
-    return {
-        cache.data,  element_of(cache.dtype), cache.dim(1), cache.dim(2), cache.dim(3), table.i32(),
-        table.dim(1)};
+    const auto size = static_cast<uint32_t>(cache.dim(1));
+    return {cache.data,
+            element_of(cache.dtype),
+            static_cast<int>(size),
+            static_cast<int>(cache.dim(2)),
+            static_cast<int>(cache.dim(3)),
+            std::has_single_bit(size) ? std::countr_zero(size) : -1,
+            table.i32(),
+            static_cast<int>(table.dim(1))};
   }
   static Shape check_linear(const char* op, const Tensor& y, const Tensor& x,
                             const Weight& weight) {
