@@ -15,129 +15,21 @@
 
 #include "cuda/packet.cuh"
 #include "cuda/sampling.h"
+#include "cuda/sampling_row.cuh"
 
 namespace llm::cuda {
 namespace {
 
-constexpr int kThreads = 1024;
-constexpr int kWarps = kThreads / kWarp;
-constexpr int kListed = 2048;  // likely tokens that are looked at alone
-constexpr float kForbidden = -INFINITY;
-
-// Numbers in the order of the floats.
-__device__ __forceinline__ uint32_t key_of(float x) {
-  const uint32_t bits = __float_as_uint(x);
-  return bits >> 31 ? ~bits : bits | 0x80000000u;
-}
-
-struct Shared {
-  double sums[kWarps];
-  int counts[kWarps];
-  int result;
-  float scores[kListed];  // of likely tokens in the order of ids
-  int ids[kListed];
-};
-
-// Over the block, for every thread; all call it.
-__device__ double sum_all(Shared& shared, double x) {
-  x = warp_sum(x);
-  if (threadIdx.x % kWarp == 0) shared.sums[threadIdx.x / kWarp] = x;
-  __syncthreads();
-  double sum = 0;
-  for (int w = 0; w < kWarps; ++w) sum += shared.sums[w];
-  __syncthreads();
-  return sum;
-}
-__device__ int count_all(Shared& shared, int x) {
-  x = __reduce_add_sync(~0u, x);
-  if (threadIdx.x % kWarp == 0) shared.counts[threadIdx.x / kWarp] = x;
-  __syncthreads();
-  int count = 0;
-  for (int w = 0; w < kWarps; ++w) count += shared.counts[w];
-  __syncthreads();
-  return count;
-}
-// What the warps before this one have.
-__device__ int count_before(Shared& shared, int x) {
-  x = __reduce_add_sync(~0u, x);
-  if (threadIdx.x % kWarp == 0) shared.counts[threadIdx.x / kWarp] = x;
-  __syncthreads();
-  int count = 0;
-  for (int w = 0; w < static_cast<int>(threadIdx.x) / kWarp; ++w) count += shared.counts[w];
-  __syncthreads();
-  return count;
-}
-__device__ uint32_t max_all(Shared& shared, uint32_t x) {
-  x = __reduce_max_sync(~0u, x);
-  if (threadIdx.x % kWarp == 0) shared.counts[threadIdx.x / kWarp] = static_cast<int>(x);
-  __syncthreads();
-  uint32_t most = 0;
-  for (int w = 0; w < kWarps; ++w) most = max(most, static_cast<uint32_t>(shared.counts[w]));
-  __syncthreads();
-  return most;
-}
-
-// The logits of one sequence as a thread has them, or of a list of its tokens.
-struct Row {
-  const float* logits;
-  const int* ids;         // of the listed tokens in rising order, or null: all
-  int size, first, rows;  // the lane's places: first, first + 32, ...
-
-  __device__ __forceinline__ Row(const float* from, int64_t count, const int* names = nullptr)
-      : logits(from), ids(names), size(static_cast<int>(count)) {
-    rows = static_cast<int>(ceil_div(ceil_div(count, kWarps), kWarp));
-    first = static_cast<int>(threadIdx.x) / kWarp * rows * kWarp +
-            static_cast<int>(threadIdx.x) % kWarp;
-  }
-  __device__ __forceinline__ int id_of(int place) const {
-    return ids != nullptr && place >= 0 ? ids[place] : place;
-  }
-  // body(place, logit) for all of this lane's, the warp together; kForbidden beyond the end.
-  template <typename Body>
-  __device__ __forceinline__ void each(Body&& body) const {
-#pragma unroll 4
-    for (int n = 0; n < rows; ++n) {
-      const int place = first + n * kWarp;
-      body(place, place < size ? logits[place] + 0.0f : kForbidden);  // -0 becomes 0
-    }
-  }
-};
-
-// The kept tokens: scores of at least `key`, of those that equal it the first `ties` in the order
-// of ids.
-struct Kept {
-  uint32_t key;
-  int ties;
-};
-
-// Calls body(place, logit, kept) for all of the lane's tokens, the warp together.
-template <typename Body>
-__device__ __forceinline__ void each_kept(Shared& shared, const Row& row, const Kept& kept,
-                                          Body&& body) {
-  int equal = 0;
-  row.each([&](int, float x) { equal += x != kForbidden && key_of(x) == kept.key; });
-  int before = count_before(shared, equal);
-  const uint32_t below = (1u << threadIdx.x % kWarp) - 1;
-  row.each([&](int place, float x) {
-    const uint32_t key = key_of(x);
-    const bool tie = x != kForbidden && key == kept.key;
-    const uint32_t ties = __ballot_sync(~0u, tie);
-    const bool in =
-        x != kForbidden && (key > kept.key || (tie && before + __popc(ties & below) < kept.ties));
-    before += __popc(ties);
-    body(place, x, in);
-  });
-}
-
 // The tokens that may be among the k most likely, listed if they are few, else all. k > 0
-__device__ Row likely_tokens(Shared& shared, const Row& row, int64_t k, uint32_t highest) {
+__device__ TokenRow likely_tokens(SamplingShared& shared, const TokenRow& row, int64_t k,
+                                  uint32_t highest) {
   // Every thread's highest: k of them are at least their k-th highest, so k tokens are.
   uint32_t own = 0;
   row.each([&](int, float x) {
     if (x != kForbidden) own = max(own, key_of(x));
   });
   uint32_t low = 0;
-  for (int bit = 31; bit >= 0 && k <= kThreads; --bit) {
+  for (int bit = 31; bit >= 0 && k <= kSamplingThreads; --bit) {
     const uint32_t tried = low | 1u << bit;
     if (tried <= highest && __syncthreads_count(own >= tried) >= k) low = tried;
   }
@@ -158,11 +50,12 @@ __device__ Row likely_tokens(Shared& shared, const Row& row, int64_t k, uint32_t
     at += __popc(all);
   });
   __syncthreads();
-  return Row(shared.scores, listed, shared.ids);
+  return TokenRow(shared.scores, listed, shared.ids);
 }
 
 // row: likely_tokens() if k > 0
-__device__ Kept keep_top_k(Shared& shared, const Row& row, int64_t k, uint32_t highest) {
+__device__ KeptTokens keep_top_k(SamplingShared& shared, const TokenRow& row, int64_t k,
+                                 uint32_t highest) {
   constexpr int kAll = 1 << 30;
   if (k <= 0) return {0, kAll};
   const auto count_from = [&](uint32_t key) {
@@ -191,8 +84,9 @@ __device__ Kept keep_top_k(Shared& shared, const Row& row, int64_t k, uint32_t h
 
 // Of what is kept, the fewest most likely that reach p of the probability.
 template <typename Weight>
-__device__ Kept keep_top_p(Shared& shared, const Row& row, const Kept& kept, double p,
-                           uint32_t highest, const Weight& weight) {
+__device__ KeptTokens keep_top_p(SamplingShared& shared, const TokenRow& row,
+                                 const KeptTokens& kept, double p, uint32_t highest,
+                                 const Weight& weight) {
   if (p >= 1) return kept;
   const auto mass_from = [&](uint32_t key) {
     double sum = 0;
@@ -222,8 +116,8 @@ __device__ Kept keep_top_p(Shared& shared, const Row& row, const Kept& kept, dou
 // The token where the sum of the weights, in the order of ids, exceeds `target`; the last one with
 // any weight if rounding keeps it below.
 template <typename Weight>
-__device__ int walk(Shared& shared, const Row& row, const Kept& kept, double uniform,
-                    const Weight& weight) {
+__device__ int walk(SamplingShared& shared, const TokenRow& row, const KeptTokens& kept,
+                    double uniform, const Weight& weight) {
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   double own = 0;
   each_kept(shared, row, kept, [&](int, float x, bool in) { own += in ? weight(x) : 0; });
@@ -232,11 +126,11 @@ __device__ int walk(Shared& shared, const Row& row, const Kept& kept, double uni
   if (threadIdx.x == 0) shared.result = -1;
   __syncthreads();
   double total = 0, begin = 0;
-  for (int w = 0; w < kWarps; ++w) total += shared.sums[w];
+  for (int w = 0; w < kSamplingWarps; ++w) total += shared.sums[w];
   const double target = total * uniform;
   int chosen = -1, last = 0;
   double reached = 0;
-  for (int w = 0; w < kWarps; ++w) {
+  for (int w = 0; w < kSamplingWarps; ++w) {
     if (shared.sums[w] > 0) last = w;
     if (chosen < 0 && reached + shared.sums[w] > target) chosen = w, begin = reached;
     reached += shared.sums[w];
@@ -266,9 +160,9 @@ __device__ int walk(Shared& shared, const Row& row, const Kept& kept, double uni
 // Makes tokens of the history less likely, each once.   seen: a bit per token, zeros
 __device__ void penalize(float* logits, int vocab, const int32_t* history, int length,
                          double penalty, uint32_t* seen) {
-  for (int i = threadIdx.x; i < (vocab + 31) / 32; i += kThreads) seen[i] = 0;
+  for (int i = threadIdx.x; i < (vocab + 31) / 32; i += kSamplingThreads) seen[i] = 0;
   __syncthreads();
-  for (int i = threadIdx.x; i < length; i += kThreads) {
+  for (int i = threadIdx.x; i < length; i += kSamplingThreads) {
     const int id = history[i];
     if (id < 0 || id >= vocab) continue;
     const uint32_t bit = 1u << id % 32;
@@ -303,11 +197,12 @@ __device__ __forceinline__ float4 load_four(const float* logits, int begin, int 
 
 // The lowest id of the highest logit, or -1 as in sample_tokens(). One pass over memory.
 __device__ int most_likely(const float* logits, int vocab, bool wide) {
-  __shared__ uint64_t warps[kWarps];
+  __shared__ uint64_t warps[kSamplingWarps];
   uint64_t best = 0;  // the key of a logit, then the complement of its id
   int bad = 0;
 #pragma unroll 4
-  for (int begin = 4 * static_cast<int>(threadIdx.x); begin < vocab; begin += 4 * kThreads) {
+  for (int begin = 4 * static_cast<int>(threadIdx.x); begin < vocab;
+       begin += 4 * kSamplingThreads) {
     const float4 four = load_four(logits, begin, vocab, wide);
     const float x[4] = {four.x, four.y, four.z, four.w};
 #pragma unroll
@@ -327,12 +222,13 @@ __device__ int most_likely(const float* logits, int vocab, bool wide) {
   if (threadIdx.x % kWarp == 0) warps[threadIdx.x / kWarp] = best;
   bad = __syncthreads_or(bad);
   best = warp_most(warps[threadIdx.x % kWarp]);
-  static_assert(kWarps == kWarp);
+  static_assert(kSamplingWarps == kWarp);
   return bad != 0 || best == 0 ? -1 : static_cast<int>(~static_cast<uint32_t>(best));
 }
 
-__device__ int draw(Shared& shared, const SamplingProblem& problem, const float* logits, int s) {
-  const Row row(logits, problem.vocab);
+__device__ int draw(SamplingShared& shared, const SamplingProblem& problem, const float* logits,
+                    int s) {
+  const TokenRow row(logits, problem.vocab);
   uint32_t own = 0;
   int bad = 0;
   row.each([&](int, float x) {
@@ -349,18 +245,19 @@ __device__ int draw(Shared& shared, const SamplingProblem& problem, const float*
     const double score = (x - top) / problem.temperature;
     return score < lowest ? 0 : exp(score);
   };
-  const Row tokens = problem.top_k > 0 ? likely_tokens(shared, row, problem.top_k, highest) : row;
-  const Kept likely = keep_top_k(shared, tokens, problem.top_k, highest);
-  const Kept kept = keep_top_p(shared, tokens, likely, problem.top_p, highest, plain);
+  const TokenRow tokens =
+      problem.top_k > 0 ? likely_tokens(shared, row, problem.top_k, highest) : row;
+  const KeptTokens likely = keep_top_k(shared, tokens, problem.top_k, highest);
+  const KeptTokens kept = keep_top_p(shared, tokens, likely, problem.top_p, highest, plain);
   const double uniform = uniform_of(problem.seed, static_cast<uint64_t>(problem.streams[s]),
                                     static_cast<uint64_t>(problem.draws[s]));
   return walk(shared, tokens, kept, uniform, weight);
 }
 
 // Dynamic shared memory: a bit per token if there is a penalty, then the logits if they fit.
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kSamplingThreads)
     sample_tokens_kernel(SamplingProblem problem, int seen_words, bool keeps_logits) {
-  __shared__ Shared shared;
+  __shared__ SamplingShared shared;
   extern __shared__ uint32_t dynamic[];
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;");  // see TransformerDecode::after_sampling
@@ -378,7 +275,7 @@ __global__ void __launch_bounds__(kThreads)
     float4* kept = reinterpret_cast<float4*>(dynamic + seen_words);
     const int vocab = static_cast<int>(problem.vocab), fours = (vocab + 3) / 4;
 #pragma unroll 4
-    for (int i = threadIdx.x; i < fours; i += kThreads) {
+    for (int i = threadIdx.x; i < fours; i += kSamplingThreads) {
       kept[i] = load_four(logits, 4 * i, vocab, wide);
     }
     __syncthreads();
@@ -404,13 +301,13 @@ void sample_tokens(const SamplingProblem& problem, cudaStream_t stream) {
   const int seen_words = penalty ? static_cast<int>(round_up(ceil_div(problem.vocab, 32), 4)) : 0;
   const int64_t bytes = (seen_words + round_up(problem.vocab, 4)) * 4;
   const int64_t most = device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin) -
-                       static_cast<int64_t>(sizeof(Shared)) - 256;
+                       static_cast<int64_t>(sizeof(SamplingShared)) - 256;
   const bool keeps_logits = bytes <= most;
   const int64_t dynamic = keeps_logits ? bytes : seen_words * 4;
   cudaFuncSetAttribute(sample_tokens_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                        static_cast<int>(dynamic));
-  sample_tokens_kernel<<<static_cast<unsigned>(problem.S), kThreads, static_cast<size_t>(dynamic),
-                         stream>>>(problem, seen_words, keeps_logits);
+  sample_tokens_kernel<<<static_cast<unsigned>(problem.S), kSamplingThreads,
+                         static_cast<size_t>(dynamic), stream>>>(problem, seen_words, keeps_logits);
 }
 
 }  // namespace llm::cuda

@@ -29,6 +29,7 @@
 #include "cuda/decode_attention.cuh"
 #include "cuda/decode_norm.cuh"
 #include "cuda/decode_product.cuh"
+#include "cuda/decode_weights.cuh"
 #include "cuda/gelu.cuh"
 #include "cuda/packet.cuh"
 #include "cuda/transformer_decode.h"
@@ -37,116 +38,14 @@ namespace llm::cuda {
 namespace {
 
 constexpr int kThreads = kDecodeThreads + kWarp;
-constexpr int kMostStages = 16;
-constexpr int kLeastStages = 4;
-constexpr int kLayerPhases = 4;  // products of a layer: q, k and v; projection; up; down
-
-// The matrices of a layer and last the output layer, as they are shared out.
-struct Plans {
-  MatrixPlan of[kLayerPhases + 1];
-};
-
-// Of dynamic shared memory, in bytes.
-struct Layout {
-  int own, sums, zeros, norms, biases, activations, ring;  // offsets
-  int norm_bytes, bias_bytes;                              // of each
-  int activation_stride, stages, total;
-};
-
-struct Launch {
-  TransformerDecode decode;
-  Plans plans;
-  Layout layout;
-};
-
-struct Shared {
-  uint64_t full[kMostStages], empty[kMostStages];
-  uint64_t vectors_full[kLayerPhases], vectors_empty[kLayerPhases];
-  uint64_t tasks_known;
-  MatrixShare shares[kLayerPhases + 1];
-  NormShared norm;
-  uint32_t launches;
-  AttentionShared attention;
-};
 
 #ifdef LLM_HOPPER
 
-// The vectors of a phase in shared memory: the bias of this multiprocessor's rows and, where the
-// phase begins with one, the norm.
-struct Vectors {
-  char *bias, *norm_weight, *norm_bias;
-  int bias_offset;  // of the first row; loads begin at multiples of 16 bytes
-};
-
-template <typename T>
-__device__ __forceinline__ Vectors vectors_of(const Layout& layout, char* memory,
-                                              const MatrixShare& share, int kind) {
-  char* norm = memory + layout.norms + kind / 2 * 2 * layout.norm_bytes;
-  return {memory + layout.biases + kind * layout.bias_bytes, norm, norm + layout.norm_bytes,
-          2 * share.pair_begin * static_cast<int>(sizeof(T)) % 16};
-}
-
-// linear: null for the output layer.   norm: null where there is none
-template <typename T>
-__device__ __forceinline__ void load_vectors(const Vectors& to, const MatrixShare& share,
-                                             const DecodeLinear* linear, const DecodeNorm* norm,
-                                             int C, uint64_t* full) {
-  int bytes = 0;
-  if (linear != nullptr) {
-    const T* bias = static_cast<const T*>(linear->bias);
-    if (bias != nullptr)
-      bias += 2 * share.pair_begin - to.bias_offset / static_cast<int>(sizeof(T));
-    const int length = to.bias_offset + 2 * share.pairs * static_cast<int>(sizeof(T));
-    bytes += load_vector(to.bias, bias, static_cast<int>(round_up(length, 16)), full);
-  }
-  if (norm != nullptr) {
-    bytes += load_vector(to.norm_weight, norm->weight, C * static_cast<int>(sizeof(T)), full);
-    bytes += load_vector(to.norm_bias, norm->bias, C * static_cast<int>(sizeof(T)), full);
-  }
-  __syncwarp();
-  if (threadIdx.x % kWarp == 0) barrier_expect(full, bytes);
-}
-
-// A phase's matrix; phase: number 4 layer + kind, the last one of the output layer.
-__device__ __forceinline__ const void* matrix_of(const TransformerDecode& decode, int phase) {
-  const int layer = phase / kLayerPhases;
-  return layer == decode.layers ? decode.head
-                                : decode.blocks[layer].linears[phase % kLayerPhases].weight;
-}
-
-// All that the computing warps need of the model, in the order in which they need it.
-template <typename T>
-__device__ void stream_weights(const Launch& launch, Shared& shared, char* memory, Ring ring) {
-  const TransformerDecode& decode = launch.decode;
-  const uint64_t policy = leave_policy();
-  const int last = kLayerPhases * decode.layers;
-#pragma unroll 1
-  for (int phase = 0; phase <= last; ++phase) {
-    const int layer = phase / kLayerPhases, kind = phase % kLayerPhases;
-    const bool head = phase == last;
-    const MatrixShare share = shared.shares[head ? kLayerPhases : kind];
-    const DecodeBlock& block = decode.blocks[head ? 0 : layer];
-    const DecodeNorm* norm = head ? &decode.norm : block.norms + kind / 2;
-    barrier_wait(shared.vectors_empty + kind, (layer & 1) ^ 1);
-    load_vectors<T>(vectors_of<T>(launch.layout, memory, share, kind), share,
-                    head ? nullptr : block.linears + kind, kind % 2 == 0 ? norm : nullptr, decode.C,
-                    shared.vectors_full + kind);
-    if (phase == 1) {
-      barrier_wait(&shared.tasks_known, 0);
-      prefetch_keys<T>(shared.attention, decode, block);
-    }
-    if (kind == 1 && layer + 1 < decode.layers) {
-      prefetch_keys<T>(shared.attention, decode, decode.blocks[layer + 1]);
-    }
-    fill_ring(ring, share, matrix_of(decode, phase), kTilesAtOnce<T>, policy);
-  }
-}
-
 // What the computing warps know all the time.
 struct Worker {
-  const Launch& launch;
+  const DecodeLaunch& launch;
   char* memory;
-  Shared& shared;
+  DecodeShared& shared;
   Exchange& exchange;
   Ring ring;
   Activations x;
@@ -216,7 +115,7 @@ __device__ void compute(Worker& w) {
     const bool head = phase == phases;
     const MatrixShare share = w.shared.shares[head ? kLayerPhases : kind];
     const uint32_t flag = w.shared.launches * kDecodeLayers + layer + 1;
-    const Vectors vectors = vectors_of<T>(w.launch.layout, w.memory, share, kind);
+    const PhaseVectors vectors = vectors_of<T>(w.launch.layout, w.memory, share, kind);
     ProductPlace place;
     PhaseResult result;
     const auto early = [&] {
@@ -250,11 +149,11 @@ __device__ void compute(Worker& w) {
 
 template <typename T, int kS>
 __global__ void __launch_bounds__(kThreads, 1)
-    transformer_decode_kernel(const __grid_constant__ Launch launch) {
+    transformer_decode_kernel(const __grid_constant__ DecodeLaunch launch) {
 #ifdef LLM_HOPPER
   extern __shared__ __align__(128) char memory[];
-  Shared& shared = *reinterpret_cast<Shared*>(memory);
-  const Layout& layout = launch.layout;
+  DecodeShared& shared = *reinterpret_cast<DecodeShared*>(memory);
+  const DecodeLayout& layout = launch.layout;
   Exchange& exchange = *static_cast<Exchange*>(launch.decode.exchange);
   Ring ring{shared.full, shared.empty, memory + layout.ring, layout.stages};
   if (threadIdx.x == 0) {
@@ -310,12 +209,12 @@ int processors_for(int C) { return std::min({multiprocessors(), C / 2, kDecodePr
 
 int up_to_128(int bytes) { return static_cast<int>(round_up(bytes, 128)); }
 
-Layout layout_of(int C, int hidden, int element_bytes, int S, int processors) {
-  Layout layout{};
+DecodeLayout layout_of(int C, int hidden, int element_bytes, int S, int processors) {
+  DecodeLayout layout{};
   const int own_pairs = static_cast<int>(ceil_div(C / 2, processors));
   const int row = std::max(C, hidden) * element_bytes;
   layout.activation_stride = row % 128 == 0 ? row + 64 : row;
-  layout.own = up_to_128(static_cast<int>(sizeof(Shared)));
+  layout.own = up_to_128(static_cast<int>(sizeof(DecodeShared)));
   layout.sums = layout.own + up_to_128(own_pairs * S * static_cast<int>(sizeof(float2)));
   layout.zeros = layout.sums + kDecodeWarps * S * kBatchRows * 4;
   layout.norms = layout.zeros + up_to_128(16);
@@ -333,7 +232,7 @@ Layout layout_of(int C, int hidden, int element_bytes, int S, int processors) {
 int bytes_of(Element element) { return element == Element::f32 ? 4 : 2; }
 
 template <typename T, int kS>
-void launch_decode(const Launch& launch, int processors, cudaStream_t stream) {
+void launch_decode(const DecodeLaunch& launch, int processors, cudaStream_t stream) {
   const auto kernel = transformer_decode_kernel<T, kS>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, launch.layout.total);
   // Behind sampling the blocks come as that ends, but all of them come: nothing else waits for
@@ -384,7 +283,7 @@ void transformer_decode(const TransformerDecode& decode, Element element, cudaSt
   // The kernel's sequences are a power of two, of which the last ones may be idle.
   int slots = 1;
   while (slots < decode.S) slots *= 2;
-  Launch launch{
+  DecodeLaunch launch{
       decode,
       {{plan_matrix(3 * C, row, processors), plan_matrix(C, row, processors),
         plan_matrix(decode.hidden, row, processors), plan_matrix(C, hidden_row, processors),
