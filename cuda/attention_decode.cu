@@ -10,8 +10,8 @@
 //
 // A head of the queries finds its keys' head at h * KV / H. A query that sees no key gives 0.
 //
-// Rounding: q and the cache are widened; all is f32; out is rounded once. cache_append rounds x to
-// the type of the cache.
+// Rounding: q and the cache are widened; all is f32; out is rounded once. cache_append rounds k
+// and v to the type of the cache.
 // Bytes: the visible keys and values once per query and head (mostly from the L2 cache where
 // several heads or queries share them).
 #include "cuda/attention_decode.h"
@@ -216,7 +216,8 @@ void cache_append(const PagedCache& keys, const PagedCache& values, const Heads&
   if (B <= 0 || T <= 0 || keys.KV <= 0 || keys.D <= 0) return;
   const Appended appended{keys, values, k, v, lengths, static_cast<int>(T)};
   const unsigned blocks = static_cast<unsigned>(B * T);
-  const bool packets = in_packets(k, keys.D) && in_packets(v, keys.D);
+  const bool packets = in_packets(k, keys.D) && in_packets(v, keys.D) && aligned_to_16(keys.data) &&
+                       aligned_to_16(values.data);
   with_element(element, [&](auto type) {
     with_element(keys.element, [&](auto cache_type) {
       using Type = decltype(type);

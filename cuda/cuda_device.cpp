@@ -168,7 +168,9 @@ std::unique_ptr<DeviceMemory> CudaDevice::allocate(int64_t bytes, const std::str
 
 void CudaDevice::copy_to_device(Tensor to, const void* from) {
   LLM_ASSERT(to.contiguous() && !capturing_, "copy to {}", to.describe());
-  if (to.bytes() > 0) staging_.copy(to.data, from, to.bytes(), compute());
+  if (to.bytes() == 0) return;
+  last_op_ = {};
+  staging_.copy(to.data, from, to.bytes(), compute());
 }
 
 void CudaDevice::copy_to_host(void* to, Tensor from, Queue queue) {
@@ -192,6 +194,7 @@ std::unique_ptr<Event> CudaDevice::record(Queue queue) {
 }
 
 void CudaDevice::wait(Queue queue, const Event& event) {
+  last_op_ = {};
   check(cudaStreamWaitEvent(stream_of(queue), static_cast<const CudaEvent&>(event).get(), 0),
         "waiting for an event");
 }
@@ -213,8 +216,10 @@ std::unique_ptr<CapturedWork> CudaDevice::capture(const std::function<void()>& w
   if (profiling_) return nullptr;  // single ops are to be timed
   check(cudaStreamBeginCapture(compute(), cudaStreamCaptureModeThreadLocal), "recording the step");
   capturing_ = true;
+  last_op_ = {};
   const auto end = [&] {
     capturing_ = false;
+    last_op_ = {};
     cudaGraph_t graph = nullptr;
     const cudaError_t status = cudaStreamEndCapture(compute(), &graph);
     return std::pair(status, graph);
@@ -233,6 +238,7 @@ std::unique_ptr<CapturedWork> CudaDevice::capture(const std::function<void()>& w
 }
 
 void CudaDevice::replay(const CapturedWork& work) {
+  last_op_ = {};
   static_cast<const Recording&>(work).launch(compute());
 }
 

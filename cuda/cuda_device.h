@@ -105,6 +105,7 @@ class CudaDevice : public Backend {
   // Calls body(), which launches an op, and checks the launch; `shape` is for messages and profile.
   template <typename Body>
   void run(const char* op, const Tensor& shape, const Body& body) {
+    last_op_ = {};
     if (profiling_) {
       profile_begin(op, shape);
       body();
@@ -117,7 +118,7 @@ class CudaDevice : public Backend {
     if (status != cudaSuccess) [[unlikely]]
       launch_failed(status, op, shape);
   }
-  // The name that run() was last called with.
+  // The op that run() launched, if it was the last work on the compute stream.
   std::string_view last_op() const { return last_op_; }
 
   const int device_;

@@ -38,8 +38,8 @@ struct AttentionTask {
 constexpr int kWarpKeys = kWarp;
 constexpr int kRoundKeys = kDecodeWarps * kWarpKeys;  // of all warps
 
-// What the warps have found for one head: partial softmaxes, one of each warp and last the new
-// key's.
+// The tasks; q, k and v of the present one's head; and what the warps have found of it: partial
+// softmaxes, one of each warp and last the new key's.
 struct AttentionShared {
   int count;  // of tasks
   AttentionTask tasks[kMostTasks];

@@ -24,8 +24,16 @@ DecodeLinear linear_of(const Tensor& weight, const Tensor& bias) {
   return {weight.data, bias.data};
 }
 
+// The kernel copies whole units of 16 bytes.
+void check_aligned(const Tensor& tensor) {
+  LLM_ASSERT(!tensor || reinterpret_cast<uintptr_t>(tensor.data) % 16 == 0, "{}: {} is not aligned",
+             kOp, tensor.describe());
+}
+
 void check_linear(const char* name, const Tensor& weight, const Tensor& bias, int64_t out,
                   int64_t in) {
+  check_aligned(weight);
+  check_aligned(bias);
   check_matrix(kOp, name, weight, out, in);
   check_optional_size(kOp, name, bias, out);
 }
@@ -43,9 +51,11 @@ void check_layer(const DecodeLayer& layer, const DecodeShape& shape, const Tenso
   check_linear("down", layer.down_weight, layer.down_bias, C, shape.hidden);
   for (const Tensor& weight : {layer.norm1_weight, layer.norm2_weight}) {
     check_matrix(kOp, "a norm", weight, 1, C);
+    check_aligned(weight);
   }
   for (const Tensor& bias : {layer.norm1_bias, layer.norm2_bias}) {
     check_optional_size(kOp, "a norm's bias", bias, C);
+    check_aligned(bias);
   }
   check_cache_shapes(kOp, layer.keys, layer.values, block_table, lengths, lengths.size());
   LLM_ASSERT(layer.keys.dim(2) == shape.H && layer.keys.dim(3) == shape.D, "{}: keys {}", kOp,
@@ -79,6 +89,7 @@ void DecodeOps::run(Tensor logits, Tensor tokens, Tensor positions, Tensor block
                     model.norm_bias});
   check_matrix(kOp, "norm", model.norm_weight, 1, shape.C);
   check_optional_size(kOp, "norm's bias", model.norm_bias, shape.C);
+  for (const Tensor& vector : {model.norm_weight, model.norm_bias}) check_aligned(vector);
   for (const Tensor& table : {model.token_table, model.position_table, model.head}) {
     check_matrix(kOp, "a table", table, table.dim(0), shape.C);
   }

@@ -3,9 +3,9 @@
 //
 // Every multiprocessor has the same share of the rows of each matrix all the time. The filling warp
 // goes through its rows of all matrices of all layers in the order of their use and waits for
-// nothing but free stages: weights do not depend on what is computed, so memory is read on while
-// the others wait for each other. A stage holds a tile of up to 16 rows, and of long rows a slice;
-// the tiles that are computed together lie slice by slice.
+// nothing but room, and once for the tasks of attention: weights do not depend on what is computed,
+// so memory is read on while the others wait for each other. A stage holds a tile of up to 16 rows,
+// and of long rows a slice; the tiles that are computed together lie slice by slice.
 //
 // Rows lie an odd multiple of 64 bytes apart, so that the 8 lanes that read 64 bytes of two
 // neighbouring rows at a time meet all banks once.

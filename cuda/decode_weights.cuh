@@ -1,5 +1,5 @@
-// What a launch of transformer_decode knows, its shared memory, and the filling warp's work: to bring
-// all that the computing warps need of the model, in the order in which they need it.
+// What a launch of transformer_decode knows, its shared memory, and the filling warp's work: to
+// bring all that the computing warps need of the model, in the order in which they need it.
 #pragma once
 
 #include "cuda/decode_attention.cuh"
@@ -51,7 +51,7 @@ struct PhaseVectors {
 
 template <typename T>
 __device__ __forceinline__ PhaseVectors vectors_of(const DecodeLayout& layout, char* memory,
-                                              const MatrixShare& share, int kind) {
+                                                   const MatrixShare& share, int kind) {
   char* norm = memory + layout.norms + kind / 2 * 2 * layout.norm_bytes;
   return {memory + layout.biases + kind * layout.bias_bytes, norm, norm + layout.norm_bytes,
           2 * share.pair_begin * static_cast<int>(sizeof(T)) % 16};
@@ -87,7 +87,8 @@ __device__ __forceinline__ const void* matrix_of(const TransformerDecode& decode
 
 // All that the computing warps need of the model, in the order in which they need it.
 template <typename T>
-__device__ void stream_weights(const DecodeLaunch& launch, DecodeShared& shared, char* memory, Ring ring) {
+__device__ void stream_weights(const DecodeLaunch& launch, DecodeShared& shared, char* memory,
+                               Ring ring) {
   const TransformerDecode& decode = launch.decode;
   const uint64_t policy = leave_policy();
   const int last = kLayerPhases * decode.layers;

@@ -1,15 +1,16 @@
 // Drawing the next token: a block per sequence.
 //
-// The logits lie in shared memory where they fit. Warp w has the ids from w * (ids per warp) on, 32
-// at a time. What is kept after the cuts is always "above a score, and of those that equal it
-// the first few": the score is found by bisection over its bits, each step a count (top-k) or a sum
-// of probabilities (top-p) over the block. So no order of threads or atomics decides anything. With
+// Where the most likely token is wanted, one pass over memory finds it. Else the logits lie in
+// shared memory where they fit, and warp w has the ids from w * (ids per warp) on, 32 at a time.
+// What is kept after the cuts is always "above a score, and of those that equal it the first few":
+// the score is found by bisection over its bits, each step a count (top-k) or a sum of
+// probabilities (top-p) over the block. So no order of threads or atomics decides anything. With
 // top-k the tokens that can be among the k are soon few: they are listed in the order of ids, and
 // all that follows looks at the list alone. The draw walks the kept tokens in the order of ids:
 // sums per warp, then the warp where it ends alone.
 //
 // Rounding: probabilities and their sums are f64, as on the host, in another order.
-// Bytes: the logits once; where they do not fit into shared memory, once a step.
+// Bytes: the logits once; where one draws and they do not fit into shared memory, once a step.
 #include <algorithm>
 #include <cfloat>
 
@@ -196,8 +197,7 @@ __device__ __forceinline__ float4 load_four(const float* logits, int begin, int 
 }
 
 // The lowest id of the highest logit, or -1 as in sample_tokens(). One pass over memory.
-__device__ int most_likely(const float* logits, int vocab, bool wide) {
-  __shared__ uint64_t warps[kSamplingWarps];
+__device__ int most_likely(SamplingShared& shared, const float* logits, int vocab, bool wide) {
   uint64_t best = 0;  // the key of a logit, then the complement of its id
   int bad = 0;
 #pragma unroll 4
@@ -219,9 +219,9 @@ __device__ int most_likely(const float* logits, int vocab, bool wide) {
     return uint64_t{high} << 32 | __reduce_max_sync(~0u, low);
   };
   best = warp_most(best);
-  if (threadIdx.x % kWarp == 0) warps[threadIdx.x / kWarp] = best;
+  if (threadIdx.x % kWarp == 0) shared.best[threadIdx.x / kWarp] = best;
   bad = __syncthreads_or(bad);
-  best = warp_most(warps[threadIdx.x % kWarp]);
+  best = warp_most(shared.best[threadIdx.x % kWarp]);
   static_assert(kSamplingWarps == kWarp);
   return bad != 0 || best == 0 ? -1 : static_cast<int>(~static_cast<uint32_t>(best));
 }
@@ -258,7 +258,7 @@ __device__ int draw(SamplingShared& shared, const SamplingProblem& problem, cons
 __global__ void __launch_bounds__(kSamplingThreads)
     sample_tokens_kernel(SamplingProblem problem, int seen_words, bool keeps_logits) {
   __shared__ SamplingShared shared;
-  extern __shared__ uint32_t dynamic[];
+  extern __shared__ __align__(16) uint32_t dynamic[];
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;");  // see TransformerDecode::after_sampling
 #endif
@@ -270,8 +270,9 @@ __global__ void __launch_bounds__(kSamplingThreads)
     penalize(logits, static_cast<int>(problem.vocab), history, static_cast<int>(length),
              problem.repetition_penalty, dynamic);
   }
-  const bool greedy = problem.temperature == 0, wide = problem.padded % 4 == 0;
-  if (keeps_logits && !greedy) {
+  const bool greedy = problem.temperature == 0;
+  const bool wide = (reinterpret_cast<uintptr_t>(problem.logits) | problem.padded * 4) % 16 == 0;
+  if (keeps_logits) {
     float4* kept = reinterpret_cast<float4*>(dynamic + seen_words);
     const int vocab = static_cast<int>(problem.vocab), fours = (vocab + 3) / 4;
 #pragma unroll 4
@@ -281,7 +282,7 @@ __global__ void __launch_bounds__(kSamplingThreads)
     __syncthreads();
     logits = reinterpret_cast<float*>(kept);
   }
-  const int id = greedy ? most_likely(logits, static_cast<int>(problem.vocab), wide)
+  const int id = greedy ? most_likely(shared, logits, static_cast<int>(problem.vocab), wide)
                         : draw(shared, problem, logits, s);
   if (threadIdx.x != 0) return;
   const int draws = problem.draws[s];
@@ -302,7 +303,7 @@ void sample_tokens(const SamplingProblem& problem, cudaStream_t stream) {
   const int64_t bytes = (seen_words + round_up(problem.vocab, 4)) * 4;
   const int64_t most = device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin) -
                        static_cast<int64_t>(sizeof(SamplingShared)) - 256;
-  const bool keeps_logits = bytes <= most;
+  const bool keeps_logits = problem.temperature != 0 && bytes <= most;
   const int64_t dynamic = keeps_logits ? bytes : seen_words * 4;
   cudaFuncSetAttribute(sample_tokens_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                        static_cast<int>(dynamic));

@@ -19,6 +19,7 @@ __device__ __forceinline__ uint32_t key_of(float x) {
 
 struct SamplingShared {
   double sums[kSamplingWarps];
+  uint64_t best[kSamplingWarps];
   int counts[kSamplingWarps];
   int result;
   float scores[kListed];  // of likely tokens in the order of ids
@@ -59,7 +60,8 @@ inline __device__ uint32_t max_all(SamplingShared& shared, uint32_t x) {
   if (threadIdx.x % kWarp == 0) shared.counts[threadIdx.x / kWarp] = static_cast<int>(x);
   __syncthreads();
   uint32_t most = 0;
-  for (int w = 0; w < kSamplingWarps; ++w) most = max(most, static_cast<uint32_t>(shared.counts[w]));
+  for (int w = 0; w < kSamplingWarps; ++w)
+    most = max(most, static_cast<uint32_t>(shared.counts[w]));
   __syncthreads();
   return most;
 }
@@ -99,8 +101,8 @@ struct KeptTokens {
 
 // Calls body(place, logit, kept) for all of the lane's tokens, the warp together.
 template <typename Body>
-__device__ __forceinline__ void each_kept(SamplingShared& shared, const TokenRow& row, const KeptTokens& kept,
-                                          Body&& body) {
+__device__ __forceinline__ void each_kept(SamplingShared& shared, const TokenRow& row,
+                                          const KeptTokens& kept, Body&& body) {
   int equal = 0;
   row.each([&](int, float x) { equal += x != kForbidden && key_of(x) == kept.key; });
   int before = count_before(shared, equal);

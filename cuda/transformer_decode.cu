@@ -182,6 +182,8 @@ __global__ void __launch_bounds__(kThreads, 1)
   wait_for_previous_kernel();
   if (threadIdx.x == 0) shared.launches = exchange.launches;
   find_tasks(shared.attention, launch.decode);
+  // Channels behind a head's last one meet keys that are 0 there.
+  if (threadIdx.x < kMostHeadSize) shared.attention.qkv[0][threadIdx.x] = 0;
   computing_barrier();
   if (threadIdx.x == 0) barrier_arrive(&shared.tasks_known);
   Worker worker{launch,
@@ -235,8 +237,8 @@ template <typename T, int kS>
 void launch_decode(const DecodeLaunch& launch, int processors, cudaStream_t stream) {
   const auto kernel = transformer_decode_kernel<T, kS>;
   cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, launch.layout.total);
-  // Behind sampling the blocks come as that ends, but all of them come: nothing else waits for
-  // them.
+  // Behind sampling the blocks come as that ends, but all of them come, as no other kernel that
+  // waits for its own blocks is on the device: one stream decodes at a time.
   cudaLaunchAttribute attribute{};
   if (launch.decode.after_sampling) {
     attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;

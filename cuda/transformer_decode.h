@@ -56,7 +56,8 @@ struct DecodeShape {
 // The most sequences that one launch takes on the current device: 0, 1, 2, 4 or 8.
 int transformer_decode_sequences(const DecodeShape& shape, Element element);
 // Memory through which the multiprocessors tell each other their results. Zero before the first
-// launch, and after that left to the launches, which must not overlap in time.
+// launch, and after that left to the launches. Launches must not overlap in time, neither on this
+// memory nor on the device: the blocks of one wait for each other.
 int64_t transformer_decode_exchange_bytes();
 void transformer_decode(const TransformerDecode& decode, Element element, cudaStream_t stream);
 
