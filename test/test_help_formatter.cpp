@@ -92,11 +92,45 @@ TEST(Help, FitsAHundredColumns) {
       const bool two_defaults = brackets != std::string::npos && !line.ends_with("cuda[:N] [auto]");
       EXPECT_FALSE(two_defaults && !line.starts_with("Usage")) << line;
     }
-    const bool whole = command.size() > 2 || command[0] == "pretrain" || command[0] == "generate";
-    if (whole) {
-      EXPECT_NE(result.out.find("Example"), std::string::npos) << result.out;
+  }
+}
+
+// The names under "Subcommands:" in a help text.
+std::vector<std::string> subcommands_in(const std::string& help) {
+  std::vector<std::string> names;
+  bool listed = false;
+  for (const std::string& line : test::lines_of(help)) {
+    if (line == "Subcommands:") {
+      listed = true;
+    } else if (listed && line.size() > 2 && line.starts_with("  ") && line[2] != ' ') {
+      names.push_back(line.substr(2, line.find(' ', 2) - 2));
+    } else if (listed && !line.starts_with("  ")) {
+      break;
     }
   }
+  return names;
+}
+
+TEST(Help, OfEveryCommandHasAnExample) {
+  std::vector<std::vector<std::string>> commands;
+  for (const std::string& name : subcommands_in(test::run_llm({"--help"}).out)) {
+    commands.push_back({name});
+  }
+  size_t groups = 0;
+  for (size_t i = 0; i < commands.size(); ++i) {
+    std::vector<std::string> command = commands[i];
+    command.emplace_back("--help");
+    const std::string help = test::run_llm(command).out;
+    EXPECT_NE(help.find("Example"), std::string::npos) << help;
+    const std::vector<std::string> below = subcommands_in(help);
+    groups += below.empty() ? 0 : 1;
+    for (const std::string& name : below) {
+      commands.push_back(commands[i]);
+      commands.back().push_back(name);
+    }
+  }
+  EXPECT_GE(commands.size(), 20u);
+  EXPECT_GE(groups, 3u);
 }
 
 }  // namespace

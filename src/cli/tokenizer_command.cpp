@@ -297,6 +297,7 @@ void add_decode(CLI::App& app) {
 void add_tokenizer_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("tokenizer", "train a tokenizer, encode, decode");
   command->require_subcommand(1);
+  command->footer("Example: llm tokenizer train my.txt --vocab-size 8000 -o my-tokenizer");
   add_train(*command);
   add_encode(*command);
   add_decode(*command);
