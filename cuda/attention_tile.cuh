@@ -20,7 +20,6 @@ namespace llm::cuda {
 
 constexpr int kTileWarps = 4;
 constexpr int kTileThreads = kTileWarps * kWarp;
-constexpr float kLog2E = 1.44269504088896341f;
 constexpr float kLn2 = 0.693147180559945309f;
 
 template <int D>

@@ -50,7 +50,7 @@ __device__ __forceinline__ ShiftedSum sum_row(Packet<T, kSize> (&x)[kPackets], i
     x[n] = without_padding(x[n], column, vocab);
     top = fmaxf(top, top_of(x[n]));
   }
-  ShiftedSum part{top * kLog2OfE, 0};
+  ShiftedSum part{top * kLog2E, 0};
 #pragma unroll
   for (int n = 0; n < kPackets; ++n) {
     if (column_of<kThreads>(n, kSize) >= padded) break;

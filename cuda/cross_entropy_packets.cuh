@@ -13,7 +13,6 @@
 namespace llm::cuda {
 
 constexpr int32_t kIgnoredTarget = -100;
-constexpr float kLog2OfE = 1.4426950408889634f;
 // Where maxima start: finite, so that the difference of two is never inf - inf.
 constexpr float kLowestLogit = -1e38f;
 
@@ -27,14 +26,8 @@ struct CrossEntropy {
   int vocab, padded;
 };
 
-// 2^x, relative error about 2^-22; 0 where it would be denormal.
-__device__ __forceinline__ float exp2_fast(float x) {
-  float result;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
-  return result;
-}
 __device__ __forceinline__ float exp_shifted(float logit, float shift) {
-  return exp2_fast(fmaf(logit, kLog2OfE, -shift));
+  return exp2_fast(fmaf(logit, kLog2E, -shift));
 }
 
 template <typename T>
@@ -98,14 +91,14 @@ __device__ __forceinline__ ShiftedSum block_total(const ShiftedSum& part, Shifte
   if (threadIdx.x % kWarp == 0) shared[threadIdx.x / kWarp] = warp;
   __syncthreads();
   const int lane = threadIdx.x % kWarp;
-  return warp_total(lane < kWarps ? shared[lane] : ShiftedSum{kLowestLogit * kLog2OfE, 0});
+  return warp_total(lane < kWarps ? shared[lane] : ShiftedSum{kLowestLogit * kLog2E, 0});
 }
 
 // log(sum of e^logit) - target_logit. The target's exponent is taken with the same factor as the
 // others: the rounding of log2(e) cancels.
 __device__ __forceinline__ float row_loss(const ShiftedSum& total, float target_logit) {
   constexpr double kLn2 = 0.69314718055994531;
-  const double exponent = total.shift - static_cast<double>(target_logit) * kLog2OfE;
+  const double exponent = total.shift - static_cast<double>(target_logit) * kLog2E;
   return static_cast<float>(kLn2 * (exponent + log2(static_cast<double>(total.sum))));
 }
 

@@ -17,11 +17,11 @@ namespace llm::cuda {
 // Sum of the exponentials of what a thread has seen so far.
 struct RunningSum {
   float top = kLowestLogit;
-  ShiftedSum part{kLowestLogit * kLog2OfE, 0};
+  ShiftedSum part{kLowestLogit * kLog2E, 0};
 
   __device__ __forceinline__ void raise(float to) {
     if (!(to > top)) return;
-    const float shift = to * kLog2OfE;
+    const float shift = to * kLog2E;
     part = {shift, part.sum * exp2_fast(part.shift - shift)};
     top = to;
   }

@@ -12,7 +12,6 @@
 #include "cuda/decode_exchange.cuh"
 #include "cuda/decode_keys.cuh"
 #include "cuda/decode_product.cuh"
-#include "cuda/gelu.cuh"
 
 namespace llm::cuda {
 
@@ -22,9 +21,7 @@ constexpr int kMostTasks =            // of a multiprocessor
     kDecodeSequences * kMostChunks * kDecodeChannels / 64 / kLeastProcessors;
 
 // Of differences to a maximum; -FLT_MAX and less give 0.
-__device__ __forceinline__ float exponential(float x) {
-  return exp2_approximate(x * 1.4426950408889634f);
-}
+__device__ __forceinline__ float exponential(float x) { return exp2_fast(x * kLog2E); }
 
 // A task's share of the keys of a sequence.
 struct AttentionTask {

@@ -1,6 +1,7 @@
 #include "cuda/decode_ops.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "backend/checks.h"
@@ -114,7 +115,7 @@ void DecodeOps::run(Tensor logits, Tensor tokens, Tensor positions, Tensor block
   decode.exchange = exchange_->data();
   decode.layers = shape.layers, decode.C = shape.C, decode.H = shape.H, decode.D = shape.D;
   decode.hidden = shape.hidden, decode.vocab = shape.vocab;
-  while ((1 << decode.block_shift) < shape.block_size) ++decode.block_shift;
+  decode.block_shift = std::countr_zero(static_cast<uint32_t>(shape.block_size));
   decode.max_blocks = static_cast<int>(block_table.dim(1));
   decode.epsilon = model.epsilon;
   decode.scale = 1 / std::sqrt(static_cast<float>(shape.D));

@@ -65,8 +65,9 @@ __device__ __forceinline__ void load_vectors(const PhaseVectors& to, const Matri
   int bytes = 0;
   if (linear != nullptr) {
     const T* bias = static_cast<const T*>(linear->bias);
-    if (bias != nullptr)
+    if (bias != nullptr) {
       bias += 2 * share.pair_begin - to.bias_offset / static_cast<int>(sizeof(T));
+    }
     const int length = to.bias_offset + 2 * share.pairs * static_cast<int>(sizeof(T));
     bytes += load_vector(to.bias, bias, static_cast<int>(round_up(length, 16)), full);
   }

@@ -24,7 +24,7 @@ __device__ __forceinline__ float gelu_slope(float x) {
   constexpr float kMaxSquare = 1e6f, kMaxExponent = 126;
   const float square = fminf(x * x, kMaxSquare);
   const float exponent = x * fmaf(kCubicExponent, square, kLinearExponent);
-  const float e = exp2_approximate(exponent > kMaxExponent ? kMaxExponent : exponent);
+  const float e = exp2_fast(exponent > kMaxExponent ? kMaxExponent : exponent);
   const float s = reciprocal_approximate(1 + e);
   const float slope_of_2u = fmaf(6 * kSqrt2OverPi * kCubic, square, 2 * kSqrt2OverPi);
   return fmaf(s * s * e * slope_of_2u, x, s);

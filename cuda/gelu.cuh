@@ -13,12 +13,8 @@ constexpr float kLinearExponent =
 constexpr float kCubicExponent =
     static_cast<float>(-2 * 0.797884560802865356 * 0.044715 * 1.44269504088896341);
 
-// 2^t and 1/t; subnormal results become 0, which no caller can tell from the truth in a sum with 1.
-__device__ __forceinline__ float exp2_approximate(float t) {
-  float result;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(t));
-  return result;
-}
+// 1/t; as with exp2_fast a subnormal result becomes 0, which no caller can tell from the truth in a
+// sum with 1.
 __device__ __forceinline__ float reciprocal_approximate(float t) {
   float result;
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(t));
@@ -27,7 +23,7 @@ __device__ __forceinline__ float reciprocal_approximate(float t) {
 
 __device__ __forceinline__ float gelu(float x) {
   const float exponent = x * fmaf(kCubicExponent, x * x, kLinearExponent);
-  return x * reciprocal_approximate(1 + exp2_approximate(exponent));
+  return x * reciprocal_approximate(1 + exp2_fast(exponent));
 }
 
 }  // namespace llm::cuda

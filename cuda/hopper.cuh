@@ -33,7 +33,6 @@ namespace llm::cuda {
 constexpr int kWarpgroup = 128;
 constexpr int kPanelColumns = 64;
 constexpr int kPanelRowBytes = 128;
-constexpr float kLog2E = 1.4426950408889634f;
 
 // --- Host: tensor maps
 
@@ -335,11 +334,6 @@ __device__ __forceinline__ void wgmma_registers<128>(float (&d)[64], const uint3
 
 // --- Arithmetic
 
-__device__ __forceinline__ float exp2_fast(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
 // Two floats to nearest even; `low` at the lower address.
 __device__ __forceinline__ uint32_t pack_bf16(float low, float high) {
   uint32_t pair;

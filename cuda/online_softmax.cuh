@@ -10,10 +10,7 @@ namespace llm::cuda {
 
 constexpr int kChannels = 8;  // of a lane
 
-__device__ __forceinline__ float exp_of(float x) {
-  constexpr float kLog2E = 1.4426950408889634f;
-  return exp2f(x * kLog2E);
-}
+__device__ __forceinline__ float exp_of(float x) { return exp2f(x * kLog2E); }
 
 // The softmax over a part of the keys, before it is divided by `total`.
 struct Partial {

@@ -36,24 +36,22 @@ inline __device__ double sum_all(SamplingShared& shared, double x) {
   __syncthreads();
   return sum;
 }
-inline __device__ int count_all(SamplingShared& shared, int x) {
+// What the first `warps` warps have.
+__device__ __forceinline__ int count_of_warps(SamplingShared& shared, int x, int warps) {
   x = __reduce_add_sync(~0u, x);
   if (threadIdx.x % kWarp == 0) shared.counts[threadIdx.x / kWarp] = x;
   __syncthreads();
   int count = 0;
-  for (int w = 0; w < kSamplingWarps; ++w) count += shared.counts[w];
+  for (int w = 0; w < warps; ++w) count += shared.counts[w];
   __syncthreads();
   return count;
 }
+inline __device__ int count_all(SamplingShared& shared, int x) {
+  return count_of_warps(shared, x, kSamplingWarps);
+}
 // What the warps before this one have.
 inline __device__ int count_before(SamplingShared& shared, int x) {
-  x = __reduce_add_sync(~0u, x);
-  if (threadIdx.x % kWarp == 0) shared.counts[threadIdx.x / kWarp] = x;
-  __syncthreads();
-  int count = 0;
-  for (int w = 0; w < static_cast<int>(threadIdx.x) / kWarp; ++w) count += shared.counts[w];
-  __syncthreads();
-  return count;
+  return count_of_warps(shared, x, static_cast<int>(threadIdx.x) / kWarp);
 }
 inline __device__ uint32_t max_all(SamplingShared& shared, uint32_t x) {
   x = __reduce_max_sync(~0u, x);
