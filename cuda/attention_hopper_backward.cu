@@ -19,6 +19,7 @@
 #include "cuda/attention_hopper.h"
 #include "cuda/attention_hopper_key_gradient.cuh"
 #include "cuda/attention_hopper_query_gradient.cuh"
+#include "cuda/kernel_launch.cuh"
 
 namespace llm::cuda {
 namespace {
@@ -46,7 +47,7 @@ void launch_query_gradient(const AttentionBackward& tensors, const AttentionProb
                                                    kChunk, kQueries, false>;
   // As QueryGradientShared: q and dout, the stages of k and v, and room for the barriers.
   const int bytes = 2 * (kGroups + kStages) * tile_bytes(64, kD) + 256;
-  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+  allow_shared_memory(kernel, bytes);
   const int64_t blocks = problem.B * H * sizes.query_tiles;
   kernel<<<static_cast<unsigned>(blocks), kGroups * kWarpgroup, good ? bytes : kRefusedLaunch,
            stream>>>(maps, sizes);
@@ -79,7 +80,7 @@ void launch_key_gradient(const AttentionBackward& tensors, const AttentionProble
   // As KeyGradientShared: k and v, the stages of q, dout and rows, and room for the barriers.
   const int bytes = 2 * kBuffers * kGroups * tile_bytes(64, kD) +
                     kStages * (2 * tile_bytes(kQueries, kD) + 8 * kQueries) + 256;
-  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+  allow_shared_memory(kernel, bytes);
   kernel<<<static_cast<unsigned>(min(processors, sizes.units)), (kGroups + 1) * kWarpgroup,
            good ? bytes : kRefusedLaunch, stream>>>(maps, sizes);
 }

@@ -26,6 +26,7 @@
 
 #include "cuda/attention_hopper.h"
 #include "cuda/attention_hopper_tiles.cuh"
+#include "cuda/kernel_launch.cuh"
 
 namespace llm::cuda {
 namespace {
@@ -343,8 +344,7 @@ void launch(const AttentionForward& tensors, const AttentionProblem& problem, cu
                                             kChunk>;
   // As ForwardShared: q, the stages of k and v, and room for the barriers.
   const size_t bytes = kGroups * tile_bytes(64, kD) + 2 * kStages * tile_bytes(kKeys, kD) + 256;
-  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                       static_cast<int>(bytes));
+  allow_shared_memory(kernel, static_cast<int>(bytes));
   kernel<<<static_cast<unsigned>(tiles * H * B), kGroups * kWarpgroup,
            good ? bytes : kRefusedLaunch, stream>>>(maps, sizes);
 }

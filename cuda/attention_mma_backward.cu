@@ -23,6 +23,7 @@
 #include "cuda/attention_mma.h"
 #include "cuda/attention_mma_key_gradient.cuh"
 #include "cuda/attention_mma_query_gradient.cuh"
+#include "cuda/kernel_launch.cuh"
 
 namespace llm::cuda {
 namespace {
@@ -46,7 +47,7 @@ template <typename Kernel, typename... Arguments>
 void launch(Kernel kernel, int64_t blocks, int shared_bytes, cudaStream_t stream,
             Arguments... arguments) {
   if (blocks == 0) return;
-  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
+  allow_shared_memory(kernel, shared_bytes);
   kernel<<<static_cast<unsigned>(blocks), kTileThreads, shared_bytes, stream>>>(arguments...);
 }
 

@@ -23,6 +23,7 @@
 
 #include "cuda/attention_mma.h"
 #include "cuda/attention_tile.cuh"
+#include "cuda/kernel_launch.cuh"
 
 namespace llm::cuda {
 namespace {
@@ -280,7 +281,7 @@ void launch_shape(const AttentionForward& tensors, const AttentionProblem& probl
   const int64_t blocks = tiles * problem.H * problem.B;
   if (blocks == 0) return;
   const auto kernel = attention_mma_forward_kernel<Shape, kDropout>;
-  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Shape::kSharedBytes);
+  allow_shared_memory(kernel, Shape::kSharedBytes);
   kernel<<<static_cast<unsigned>(blocks), kTileThreads, Shape::kSharedBytes, stream>>>(
       tensors, problem, probability_dropout(problem), static_cast<int>(tiles));
 }

@@ -21,6 +21,7 @@
 
 #include "cuda/attention_plain.cuh"
 #include "cuda/attention_plain.h"
+#include "cuda/kernel_launch.cuh"
 
 namespace llm::cuda {
 namespace {
@@ -263,8 +264,7 @@ void launch_plain(Kernel kernel, int64_t blocks, int64_t shared, cudaStream_t st
                   Arguments... arguments) {
   if (blocks == 0) return;
   if (shared > 48 * 1024) {
-    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                         static_cast<int>(shared));
+    allow_shared_memory(kernel, static_cast<int>(shared));
   }
   kernel<<<static_cast<unsigned>(blocks), plain_warps(kSlots) * kWarp, shared, stream>>>(
       arguments...);

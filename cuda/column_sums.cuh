@@ -12,6 +12,7 @@
 
 #include <algorithm>
 
+#include "cuda/kernel_launch.cuh"
 #include "cuda/packet.cuh"
 
 namespace llm::cuda {
@@ -27,20 +28,6 @@ struct SumTargets {
   float* at[kMaxSumKinds];
 };
 
-// This step takes a few microseconds, much of them the start of the kernel. So it is started while
-// the one before it still runs (programmatic dependent launch, from Hopper on): as soon as all its
-// blocks have called start_next_kernel and there is room. It then waits for that kernel's end.
-__device__ __forceinline__ void start_next_kernel() {
-#if __CUDA_ARCH__ >= 900
-  cudaTriggerProgrammaticLaunchCompletion();
-#endif
-}
-__device__ __forceinline__ void wait_for_earlier_kernel() {
-#if __CUDA_ARCH__ >= 900
-  cudaGridDependencySynchronize();
-#endif
-}
-
 // target[c] += sum of partial[n][kind][c] over n < count.   grid: (columns / 8, kinds)
 // Narrow blocks, many threads per column: the lines come from the L2 cache, and what counts is how
 // many loads are under way.
@@ -54,7 +41,7 @@ static __global__ void __launch_bounds__(kPartialThreads)
   float* target = nullptr;
 #pragma unroll
   for (int i = 0; i < kMaxSumKinds; ++i) target = i == kind ? targets.at[i] : target;
-  wait_for_earlier_kernel();
+  wait_for_previous_kernel();
   if (!target) return;
   float sum = 0;
   if (column < columns) {
@@ -71,20 +58,14 @@ static __global__ void __launch_bounds__(kPartialThreads)
   target[column] = sum;
 }
 
-// partial: (count, kinds, columns), written by the kernel right before in the stream
+// Takes a few microseconds, much of them the start of the kernel: it begins early.
+//   partial: (count, kinds, columns), written by the kernel right before in the stream
 inline void add_partial_sums(const SumTargets& targets, int kinds, const float* partial, int count,
                              int64_t columns, cudaStream_t stream) {
-  cudaLaunchAttribute early{};
-  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  early.val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t config{};
-  config.gridDim =
-      dim3(static_cast<unsigned>(ceil_div(columns, kPartialColumns)), static_cast<unsigned>(kinds));
-  config.blockDim = dim3(kPartialThreads);
-  config.stream = stream;
-  config.attrs = &early;
-  config.numAttrs = device_attribute(cudaDevAttrComputeCapabilityMajor) >= 9 ? 1 : 0;
-  cudaLaunchKernelEx(&config, add_partial_sums_kernel, targets, partial, count, columns);
+  const dim3 grid(static_cast<unsigned>(ceil_div(columns, kPartialColumns)),
+                  static_cast<unsigned>(kinds));
+  launch_kernel(add_partial_sums_kernel, {.grid = grid, .block = dim3(kPartialThreads)}, stream,
+                targets, partial, count, columns);
 }
 
 // --- Step 1
@@ -133,7 +114,7 @@ __global__ void __launch_bounds__(kColumnWarps* kWarp, Function::kResident)
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   const int64_t tile = int64_t{blockIdx.x} * kWarp * kWidth, column = tile + lane * kWidth;
   const int64_t end = min(rows, (blockIdx.y + 1) * chunk_rows);
-  start_next_kernel();
+  let_next_kernel_begin();
   float sum[kWidth] = {};
   if (column < columns) {
     int64_t row = blockIdx.y * chunk_rows + warp;

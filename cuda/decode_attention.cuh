@@ -7,11 +7,8 @@
 // one's multiprocessor takes the others' results and merges them in their order.
 #pragma once
 
-#include <cfloat>
-
 #include "cuda/decode_exchange.cuh"
-#include "cuda/decode_keys.cuh"
-#include "cuda/decode_product.cuh"
+#include "cuda/decode_head.cuh"
 
 namespace llm::cuda {
 
@@ -19,9 +16,6 @@ constexpr int kChunkKeys = 256;       // that are worth a chunk of their own
 constexpr int kLeastProcessors = 32;  // see attend()
 constexpr int kMostTasks =            // of a multiprocessor
     kDecodeSequences * kMostChunks * kDecodeChannels / 64 / kLeastProcessors;
-
-// Of differences to a maximum; -FLT_MAX and less give 0.
-__device__ __forceinline__ float exponential(float x) { return exp2_fast(x * kLog2E); }
 
 // A task's share of the keys of a sequence.
 struct AttentionTask {
@@ -31,17 +25,11 @@ struct AttentionTask {
   int begin, end;  // cached positions
 };
 
-// Keys that a warp takes at a time: one for a lane.
-constexpr int kWarpKeys = kWarp;
-constexpr int kRoundKeys = kDecodeWarps * kWarpKeys;  // of all warps
-
-// The tasks; q, k and v of the present one's head; and what the warps have found of it: partial
-// softmaxes, one of each warp and last the new key's.
+// The tasks and the present one's head.
 struct AttentionShared {
   int count;  // of tasks
   AttentionTask tasks[kMostTasks];
-  alignas(16) float qkv[3][kMostHeadSize];
-  float top[kDecodeWarps + 1], total[kDecodeWarps + 1], sum[kDecodeWarps + 1][kMostHeadSize];
+  HeadShared head;
 };
 
 #ifdef LLM_HOPPER
@@ -106,46 +94,6 @@ struct QkvInbox {
   }
 };
 
-template <typename T>
-__device__ __forceinline__ void append_to_cache(const AttentionShared& shared,
-                                                const TransformerDecode& decode,
-                                                const DecodeBlock& block,
-                                                const AttentionTask& task) {
-  const int D = decode.D, i = threadIdx.x % (kDecodeThreads / 2);
-  const bool key = threadIdx.x < kDecodeThreads / 2;
-  if (i >= D) return;
-  const int64_t row = int64_t{cached_row(decode, task.s, task.end)} * decode.C + task.h * D;
-  T* to = static_cast<T*>(key ? block.keys : block.values) + row + i;
-  *to = from_float<T>(shared.qkv[key ? 1 : 2][i]);
-}
-
-// One channel of a partial softmax.
-struct PartialChannel {
-  float top, total, sum;
-
-  __device__ __forceinline__ void merge(float other_top, float other_total, float other_sum) {
-    const float both = fmaxf(top, other_top);
-    const float mine = exponential(top - both), others = exponential(other_top - both);
-    top = both;
-    total = total * mine + other_total * others;
-    sum = sum * mine + other_sum * others;
-  }
-};
-
-// What has been found, of channel threadIdx.x.
-__device__ __forceinline__ PartialChannel merge_parts(const AttentionShared& shared) {
-  PartialChannel all{shared.top[0], 0, 0};
-#pragma unroll
-  for (int part = 1; part <= kDecodeWarps; ++part) all.top = fmaxf(all.top, shared.top[part]);
-#pragma unroll
-  for (int part = 0; part <= kDecodeWarps; ++part) {
-    const float factor = exponential(shared.top[part] - all.top);
-    all.total += shared.total[part] * factor;
-    all.sum += shared.sum[part][threadIdx.x] * factor;
-  }
-  return all;
-}
-
 // The other chunks' results, in the order of the chunks.   partials: of the head
 __device__ __forceinline__ void merge_chunks(PartialChannel& all, int chunks, int D,
                                              const uint64_t* partials, uint32_t flag) {
@@ -163,98 +111,18 @@ __device__ __forceinline__ void merge_chunks(PartialChannel& all, int chunks, in
   }
 }
 
-// The cached keys of a task: leaves each warp's partial softmax in `shared`, whose qkv it waits for
-// once the first keys and values are on their way.
 template <typename T>
-__device__ __forceinline__ void attend_to_cache(AttentionShared& shared,
-                                                const TransformerDecode& decode,
-                                                const DecodeBlock& block, const AttentionTask& task,
-                                                Exchange& exchange, uint32_t flag) {
-  using Part = CachedPart<T>;
-  constexpr int kEach = Part::kEach;
-  const int D = decode.D, warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
-  const int mine = lane % 8 * kEach;  // channel
-  const T* keys = static_cast<const T*>(block.keys) + task.h * D + mine;
-  const T* values = static_cast<const T*>(block.values) + task.h * D + mine;
-  float top = -FLT_MAX, total = 0;
-  QkvInbox<T> inbox(decode, task, exchange.qkv);
-  Part part;
-  const int row_bytes = decode.C * static_cast<int>(sizeof(T));
-#pragma unroll 1
-  for (int from = task.begin;; from += kRoundKeys) {
-    const int first = from + warp * kWarpKeys;  // of the warp
-    // Behind the last key the last one again, with a weight of 0.
-    const int row = cached_row(decode, task.s, max(0, min(first + lane, task.end - 1)));
-    const bool some = task.end > 0;
-    Part::load(part.key, keys, row, row_bytes, some && mine < D);
-    Part::load(part.value, values, row, row_bytes, some && mine < D);
-    if (from == task.begin) inbox.wait(shared.qkv, flag);
-    float scores[Part::kKeys] = {};
-    part.add_products(scores, shared.qkv[0] + mine);
-#pragma unroll 1
-    for (int channel = Part::kChannels; channel < D; channel += Part::kChannels) {
-      Part::load(part.key, keys + channel, row, row_bytes, some && mine + channel < D);
-      part.add_products(scores, shared.qkv[0] + channel + mine);
-    }
-    halve(scores, 8, 4);
-    halve(scores, 4, 2);
-    halve(scores, 2, 1);
-    const bool given = first + 4 * (lane % 8) + lane / 8 < task.end;  // this lane's score's key
-    const float score = given ? scores[0] * decode.scale : -FLT_MAX;
-    const float both = fmaxf(top, warp_max(score));
-    const float factor = exponential(top - both), weight = given ? exponential(score - both) : 0;
-    top = both;
-    total = total * factor + warp_sum(weight);
-#pragma unroll 1
-    for (int channel = 0; channel < D; channel += Part::kChannels) {
-      if (channel > 0) {
-        Part::load(part.value, values + channel, row, row_bytes, some && mine + channel < D);
-      }
-      float sums[kEach] = {};
-      part.add_weighted(sums, weight);
-      halve(sums, kEach, 16);
-      halve(sums, kEach / 2, 8);
-      // A lane has what is left of its channels.
-      constexpr int kLeft = kEach / 4;
-      const int at = channel + mine + lane / 8 * kLeft;
-      if (at >= D) continue;
-      float* to = shared.sum[warp] + at;
-#pragma unroll
-      for (int i = 0; i < kLeft; ++i) {
-        to[i] = (from > task.begin ? to[i] * factor : 0) + sums[i];
-      }
-    }
-    if (from + kRoundKeys >= task.end) break;
-  }
-  if (lane == 0) shared.top[warp] = top, shared.total[warp] = total;
-}
-
-// The new key as a partial softmax of its own; nothing where it is not the task's. By one warp.
-__device__ __forceinline__ void attend_to_new(AttentionShared& shared, int D, float scale,
-                                              bool given) {
-  constexpr int kPart = kDecodeWarps;
-  const int lane = threadIdx.x % kWarp;
-  float product = 0;
-#pragma unroll
-  for (int i = 0; i < kMostHeadSize / kWarp; ++i) {
-    const int channel = lane + i * kWarp;
-    if (channel >= D) continue;
-    product += shared.qkv[0][channel] * shared.qkv[1][channel];
-    shared.sum[kPart][channel] = given ? shared.qkv[2][channel] : 0;
-  }
-  product = warp_sum(product);
-  if (lane != 0) return;
-  shared.top[kPart] = given ? product * scale : -FLT_MAX;
-  shared.total[kPart] = given ? 1 : 0;
-}
-
-template <typename T>
-__device__ __forceinline__ void run_task(AttentionShared& shared, const TransformerDecode& decode,
+__device__ __forceinline__ void run_task(HeadShared& shared, const TransformerDecode& decode,
                                          const DecodeBlock& block, const AttentionTask& task,
                                          Exchange& exchange, uint32_t flag) {
   const int D = decode.D, warp = threadIdx.x / kWarp;
   const bool last = task.chunk == task.chunks - 1;
-  attend_to_cache<T>(shared, decode, block, task, exchange, flag);
+  T* keys = static_cast<T*>(block.keys) + task.h * D;
+  T* values = static_cast<T*>(block.values) + task.h * D;
+  const CachedTokens tokens = cached_tokens(decode, task.s);
+  QkvInbox<T> inbox(decode, task, exchange.qkv);
+  attend_to_cache(shared, CachedHead<T>{keys, values, tokens, decode.C, D}, task.begin, task.end,
+                  decode.scale, [&] { inbox.wait(shared.qkv, flag); });
   // The last warp: where there are few keys it has none of them.
   if (warp == kDecodeWarps - 1) attend_to_new(shared, D, decode.scale, last);
   computing_barrier();
@@ -276,7 +144,10 @@ __device__ __forceinline__ void run_task(AttentionShared& shared, const Transfor
       }
     }
   }
-  if (last) append_to_cache<T>(shared, decode, block, task);
+  if (last) {
+    const int64_t at = int64_t{tokens.row(task.end)} * decode.C;
+    append_to_cache(shared, keys + at, values + at, D);
+  }
 }
 
 // Brings the cached keys and values of this multiprocessor's tasks to the L2 cache; by one warp.
@@ -289,10 +160,10 @@ __device__ __forceinline__ void prefetch_keys(const AttentionShared& shared,
 #pragma unroll 1
   for (int i = 0; i < shared.count; ++i) {
     const AttentionTask& task = shared.tasks[i];
+    const CachedTokens tokens = cached_tokens(decode, task.s);
 #pragma unroll 1
     for (int position = task.begin + lane; position < task.end; position += kWarp) {
-      const int64_t at =
-          int64_t{cached_row(decode, task.s, position)} * decode.C + task.h * decode.D;
+      const int64_t at = int64_t{tokens.row(position)} * decode.C + task.h * decode.D;
       const char* key = reinterpret_cast<const char*>(static_cast<const T*>(block.keys) + at);
       const char* value = reinterpret_cast<const char*>(static_cast<const T*>(block.values) + at);
 #pragma unroll 1
@@ -316,7 +187,7 @@ __device__ __forceinline__ void attend(AttentionShared& shared, const Transforme
   for (int i = 0; i < shared.count; ++i) {
     if (shared.tasks[i].chunks == 0) continue;
     if (i > 0) computing_barrier();  // the task before has read its query and results
-    run_task<T>(shared, decode, block, shared.tasks[i], exchange, flag);
+    run_task<T>(shared.head, decode, block, shared.tasks[i], exchange, flag);
   }
 }
 

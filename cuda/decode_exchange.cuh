@@ -14,9 +14,8 @@
 
 namespace llm::cuda {
 
-constexpr int kDecodeProcessors = 256;  // at most
-constexpr int kMostChunks = 8;          // of a sequence's keys
-constexpr int kMostHeadSize = 128;
+constexpr int kDecodeProcessors = 256;            // at most
+constexpr int kMostChunks = 8;                    // of a sequence's keys
 constexpr int kPartialUnits = kMostHeadSize + 2;  // of a partial softmax: maximum, total, sums
 constexpr int kPartialSlots = kDecodeSequences * kMostChunks * kDecodeChannels / 64;
 

@@ -1,4 +1,4 @@
-// Cached keys and values of one head as a warp reads them, for the attention of transformer_decode.
+// Cached keys and values of one head as a warp reads them, when tokens are decoded.
 #pragma once
 
 #include "cuda/common.cuh"
@@ -86,11 +86,18 @@ __device__ __forceinline__ void halve(float (&x)[kCount], int count, int apart) 
   }
 }
 
-// Where a position's keys and values lie, in tokens of the cache.
-__device__ __forceinline__ int cached_row(const TransformerDecode& decode, int s, int position) {
-  const int shift = decode.block_shift;
-  const int block = __ldg(decode.block_table + s * decode.max_blocks + (position >> shift));
-  return (block << shift) + (position & ((1 << shift) - 1));
+// Where the cached tokens of a sequence lie.
+struct CachedTokens {
+  const int32_t* blocks;  // of the sequence
+  int shift;              // a block has 2^shift tokens
+
+  // Of a position, in tokens of the cache.
+  __device__ __forceinline__ int row(int position) const {
+    return (__ldg(blocks + (position >> shift)) << shift) + (position & ((1 << shift) - 1));
+  }
+};
+__device__ __forceinline__ CachedTokens cached_tokens(const TransformerDecode& decode, int s) {
+  return {decode.block_table + s * decode.max_blocks, decode.block_shift};
 }
 
 }  // namespace llm::cuda

@@ -125,11 +125,6 @@ __device__ __forceinline__ void barrier_wait(uint64_t* barrier, int parity) {
       "r"(parity)
       : "memory");
 }
-// The kernel before on the stream has ended and all it wrote is there (programmatic dependent
-// launch; nothing to wait for after an ordinary one).
-__device__ __forceinline__ void wait_for_previous_kernel() {
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-}
 // The hardware's barrier `id` (0 is __syncthreads) among `threads` threads.
 __device__ __forceinline__ void named_barrier(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");

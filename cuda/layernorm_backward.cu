@@ -15,6 +15,7 @@
 // Rounding: dx once, with accumulate after the f32 addition of the old value; dx_sum sums the
 // rounded dx. All sums are f32.
 // Bytes: dy, x and weight once, mean and rstd, dx once (twice with accumulate).
+#include "cuda/kernel_launch.cuh"
 #include "cuda/layernorm.h"
 #include "cuda/layernorm_backward_wide.cuh"
 
@@ -204,7 +205,7 @@ __global__ void __launch_bounds__(kThreads, resident_threads(kThreads) / kThread
   const Batches<T, kAccumulate, kRows> batches{dynamic_shared + threadIdx.x};
   FullPacket<T> weight = {};
   if (active) weight = load_packet<Vector<T>::kSize>(op.weight + channel);
-  start_next_kernel();
+  let_next_kernel_begin();
   ColumnSums<T> sums;
   Statistics statistics[kRows], next[kRows];
   int stage = 0;
@@ -278,7 +279,7 @@ void launch_fast(const SumTargets& targets, const LayernormBackward<T>& op, cons
                       : plan.threads <= 512
                           ? layernorm_backward_kernel<T, kAccumulate, 512>
                           : layernorm_backward_kernel<T, kAccumulate, kMaxThreads>;
-  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, plan.shared_bytes);
+  allow_shared_memory(kernel, plan.shared_bytes);
   kernel<<<static_cast<unsigned>(plan.blocks), plan.threads, plan.shared_bytes, stream>>>(
       partial, kinds, op);
   add_partial_sums(targets, kinds, partial, static_cast<int>(plan.blocks), op.channels, stream);

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cfloat>
 
+#include "cuda/kernel_launch.cuh"
 #include "cuda/packet.cuh"
 #include "cuda/sampling.h"
 #include "cuda/sampling_row.cuh"
@@ -259,9 +260,7 @@ __global__ void __launch_bounds__(kSamplingThreads)
     sample_tokens_kernel(SamplingProblem problem, int seen_words, bool keeps_logits) {
   __shared__ SamplingShared shared;
   extern __shared__ __align__(16) uint32_t dynamic[];
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;");  // see TransformerDecode::after_sampling
-#endif
+  let_next_kernel_begin();  // see TransformerDecode::after_sampling
   const int s = blockIdx.x;
   const int64_t length = problem.lengths[s];
   float* logits = problem.logits + s * problem.padded;
@@ -305,8 +304,7 @@ void sample_tokens(const SamplingProblem& problem, cudaStream_t stream) {
                        static_cast<int64_t>(sizeof(SamplingShared)) - 256;
   const bool keeps_logits = problem.temperature != 0 && bytes <= most;
   const int64_t dynamic = keeps_logits ? bytes : seen_words * 4;
-  cudaFuncSetAttribute(sample_tokens_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                       static_cast<int>(dynamic));
+  allow_shared_memory(sample_tokens_kernel, static_cast<int>(dynamic));
   sample_tokens_kernel<<<static_cast<unsigned>(problem.S), kSamplingThreads,
                          static_cast<size_t>(dynamic), stream>>>(problem, seen_words, keeps_logits);
 }

@@ -31,6 +31,7 @@
 #include "cuda/decode_product.cuh"
 #include "cuda/decode_weights.cuh"
 #include "cuda/gelu.cuh"
+#include "cuda/kernel_launch.cuh"
 #include "cuda/packet.cuh"
 #include "cuda/transformer_decode.h"
 
@@ -183,7 +184,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   if (threadIdx.x == 0) shared.launches = exchange.launches;
   find_tasks(shared.attention, launch.decode);
   // Channels behind a head's last one meet keys that are 0 there.
-  if (threadIdx.x < kMostHeadSize) shared.attention.qkv[0][threadIdx.x] = 0;
+  if (threadIdx.x < kMostHeadSize) shared.attention.head.qkv[0][threadIdx.x] = 0;
   computing_barrier();
   if (threadIdx.x == 0) barrier_arrive(&shared.tasks_known);
   Worker worker{launch,
@@ -236,7 +237,7 @@ int bytes_of(Element element) { return element == Element::f32 ? 4 : 2; }
 template <typename T, int kS>
 void launch_decode(const DecodeLaunch& launch, int processors, cudaStream_t stream) {
   const auto kernel = transformer_decode_kernel<T, kS>;
-  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, launch.layout.total);
+  allow_shared_memory(kernel, launch.layout.total);
   // Behind sampling the blocks come as that ends, but all of them come, as no other kernel that
   // waits for its own blocks is on the device: one stream decodes at a time.
   cudaLaunchAttribute attribute{};
