@@ -1,4 +1,5 @@
 // Attention of a few queries over a paged cache of keys and values, and appending to the cache.
+// One bf16 query of a sequence goes to attention_decode_mma.cu where that takes it.
 //
 // attention_decode: one block of 8 warps per (sequence, query, head). The lanes of a warp form
 // groups, each as wide as a head needs at 8 channels per lane (D = 64: 8 lanes, so 4 groups in a
@@ -15,6 +16,7 @@
 // Bytes: the visible keys and values once per query and head (mostly from the L2 cache where
 // several heads or queries share them).
 #include "cuda/attention_decode.h"
+#include "cuda/attention_decode_mma.h"
 #include "cuda/online_softmax.cuh"
 #include "cuda/packet.cuh"
 
@@ -196,6 +198,11 @@ void attention_decode(const Heads& out, const Heads& q, Element element, const P
   if (B <= 0 || T <= 0 || H <= 0) return;
   const Decode decode{out,  q, keys, values, lengths, static_cast<int>(T), static_cast<int>(H),
                       scale};
+  const TokenAttention alone{
+      out, q, keys, values, lengths, static_cast<int>(B), static_cast<int>(H), scale};
+  if (T == 1 && attention_decode_mma_takes(alone, element)) {
+    return attention_decode_mma(alone, /*early=*/false, stream);
+  }
   const unsigned blocks = static_cast<unsigned>(B * T * H);
   with_element(element, [&](auto type) {
     with_element(keys.element, [&](auto cache_type) {

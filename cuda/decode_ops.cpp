@@ -5,6 +5,8 @@
 #include <cmath>
 
 #include "backend/checks.h"
+#include "base/integer.h"
+#include "cuda/decode_batch.h"
 #include "cuda/memory_bound_ops.h"
 #include "cuda/sampling.h"
 
@@ -63,17 +65,30 @@ void check_layer(const DecodeLayer& layer, const DecodeShape& shape, const Tenso
              layer.keys.describe());
 }
 
+int64_t exchange_bytes() { return round_up(transformer_decode_exchange_bytes(), int64_t{256}); }
+
+// Whether many sequences may be computed in another way than few.
+bool in_batches(const DecodeModel& model) {
+  return model.head.dtype == DType::bf16 && model.head.dim(0) % 4 == 0 && !model.batch_invariant;
+}
+
 }  // namespace
 
 DecodeOps::DecodeOps(Backend& backend, bool hopper, cudaStream_t stream) : stream_(stream) {
   if (!hopper) return;
-  exchange_ = backend.allocate(transformer_decode_exchange_bytes(), "decoding");
-  backend.fill(Tensor(exchange_->data(), DType::u8, {exchange_->bytes()}), 0);
+  memory_ = backend.allocate(exchange_bytes() + decode_batch_bytes(), "decoding");
+  backend.fill(Tensor(memory_->data(), DType::u8, {memory_->bytes()}), 0);
 }
 
 int64_t DecodeOps::sequences(const DecodeModel& model) const {
-  if (!exchange_ || model.layers.empty()) return 0;
-  // A cache of another type than the model's is not for the kernel.
+  const int64_t most = at_once(model);
+  return most > 0 && in_batches(model) ? kDecodeBatch : most;
+}
+
+// Of the kernel that takes a whole step.
+int64_t DecodeOps::at_once(const DecodeModel& model) const {
+  if (!memory_ || model.layers.empty()) return 0;
+  // A cache of another type than the model's is not for the kernels.
   if (model.layers.front().keys.dtype != model.head.dtype) return 0;
   return transformer_decode_sequences(shape_of(model), element_of(model.head.dtype));
 }
@@ -112,14 +127,14 @@ void DecodeOps::run(Tensor logits, Tensor tokens, Tensor positions, Tensor block
   decode.head = model.head.data;
   decode.token_table = model.token_table.data;
   decode.position_table = model.position_table.data;
-  decode.exchange = exchange_->data();
+  decode.exchange = memory_->data();
   decode.layers = shape.layers, decode.C = shape.C, decode.H = shape.H, decode.D = shape.D;
   decode.hidden = shape.hidden, decode.vocab = shape.vocab;
   decode.block_shift = std::countr_zero(static_cast<uint32_t>(shape.block_size));
   decode.max_blocks = static_cast<int>(block_table.dim(1));
   decode.epsilon = model.epsilon;
   decode.scale = 1 / std::sqrt(static_cast<float>(shape.D));
-  const int64_t most = sequences(model);
+  const int64_t few = at_once(model), most = S > few ? sequences(model) : few;
   for (int64_t begin = 0; begin < S; begin += most) {
     decode.S = static_cast<int>(std::min(most, S - begin));
     decode.after_sampling = after_sampling && begin == 0;
@@ -128,7 +143,11 @@ void DecodeOps::run(Tensor logits, Tensor tokens, Tensor positions, Tensor block
     decode.lengths = lengths.i32() + begin;
     decode.block_table = block_table.i32() + begin * block_table.dim(1);
     decode.logits = logits.f32() + begin * shape.vocab;
-    cuda::transformer_decode(decode, element_of(model.head.dtype), stream_);
+    if (most > few) {
+      decode_batch(decode, static_cast<std::byte*>(memory_->data()) + exchange_bytes(), stream_);
+    } else {
+      cuda::transformer_decode(decode, element_of(model.head.dtype), stream_);
+    }
   }
 }
 

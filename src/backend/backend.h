@@ -115,6 +115,7 @@ struct DecodeModel {
   Tensor norm_weight, norm_bias;  // (C)
   Tensor head;                    // (padded vocab, C)
   float epsilon = 1e-5f;
+  bool batch_invariant = false;  // a sequence's logits must not depend on how many others run
 };
 
 // How a token is drawn from logits.
@@ -321,7 +322,7 @@ class Backend {
   // appended to the caches on the way. Fused.
   //   logits: (S, padded vocab) f32   tokens, positions: (S) i32   block_table: (S, max blocks) i32
   //   lengths: (S) i32 = positions + 1
-  // Where decode_sequences(model) > 0, what becomes of a sequence does not depend on the others.
+  // Where decode_sequences(model) > 0, logits do not depend on what the other sequences are.
   virtual void transformer_decode(Tensor logits, Tensor tokens, Tensor positions,
                                   Tensor block_table, Tensor lengths, const DecodeModel& model);
   // The most sequences that the device computes at once in transformer_decode. 0: it has nothing

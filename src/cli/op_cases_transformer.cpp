@@ -132,6 +132,13 @@ OpCase transformer_case(DType dtype, const TransformerShape& s) {
   return each;
 }
 
+// So many sequences of mixed lengths.
+std::vector<int32_t> mixed_lengths(int32_t count, int32_t longest) {
+  std::vector<int32_t> lengths(static_cast<size_t>(count));
+  for (int32_t i = 0; i < count; ++i) lengths[static_cast<size_t>(i)] = 1 + i * 97 % longest;
+  return lengths;
+}
+
 std::vector<TransformerShape> transformer_shapes() {
   return {{1, 1, 64, 64, 128, 16, {1}},
           {1, 1, 64, 256, 128, 16, {2, 17}, false},
@@ -142,7 +149,13 @@ std::vector<TransformerShape> transformer_shapes() {
           {1, 2, 64, 512, 128, 64, {1000, 257, 256, 258, 513, 3, 600, 770, 2}},
           {3, 12, 64, 3072, 1024, 64, {100}},
           {1, 12, 64, 3072, 50304, 64, {320, 64}},
-          {1, 25, 64, 6400, 1664, 64, {700, 12, 290}}};
+          {1, 25, 64, 6400, 1664, 64, {700, 12, 290}},
+          {2, 2, 64, 512, 256, 16, mixed_lengths(64, 90)},
+          {1, 2, 80, 640, 320, 16, mixed_lengths(33, 300), false},
+          {1, 2, 96, 768, 256, 32, mixed_lengths(17, 70)},
+          {1, 2, 128, 1024, 256, 16, mixed_lengths(70, 40)},
+          {1, 12, 64, 3072, 50304, 64, mixed_lengths(64, 320)},
+          {1, 25, 64, 6400, 1664, 64, mixed_lengths(10, 280)}};
 }
 
 }  // namespace

@@ -57,6 +57,7 @@ Decoder::Decoder(Gpt& model, int64_t sequences, int64_t context, bool batch_inva
   }
   if (model.has_plain_blocks()) {
     decode_model_ = model.decode_model(cache_);
+    decode_model_.batch_invariant = batch_invariant;
     const int64_t most = model.backend().decode_sequences(decode_model_);
     fused_ = most > 0 && (sequences <= most || batch_invariant);
   }
