@@ -95,6 +95,68 @@ TEST(Decoder, StepsOnAGpuDrawWhatTheHostDraws) {
   expect_the_same(*backend);
 }
 
+// Heads of 64 channels, as the kernels of a GPU for whole steps want them.
+ModelConfig wide_config() {
+  ModelConfig config = golden_config();
+  config.channels = 128, config.heads = config.kv_heads = 2, config.hidden = 512;
+  return config;
+}
+
+// The logits of sequence s of `count` behind three steps.
+std::vector<float> logits_among(Gpt& model, int64_t first, int64_t count, bool batch_invariant,
+                                int64_t s) {
+  Decoder decoder(model, count, model.config().context, batch_invariant);
+  for (int64_t i = 0; i < count; ++i) {
+    decoder.prefill(i, golden_tokens(first + i, 1, 1 + (first + i) * 5 % 14, kVocab).tokens);
+  }
+  for (int64_t step = 0; step < 3; ++step) {
+    Ids tokens;
+    for (int64_t i = 0; i < count; ++i) {
+      tokens.push_back(static_cast<TokenId>((7 * step + first + i) % kVocab));
+    }
+    decoder.step(tokens);
+  }
+  const std::span<const float> logits = decoder.logits(s);
+  return {logits.begin(), logits.end()};
+}
+
+constexpr int64_t kTogether = 12;  // more than the kernel for a whole step takes at once
+
+TEST(Decoder, ASequenceIsTheSameWhateverItsBatch) {
+  for (const bool on_gpu : {false, true}) {
+    const auto backend = on_gpu ? decoding_gpu() : make_cpu_backend();
+    if (!backend) continue;
+    Gpt model(*backend, wide_config(), {.dtype = on_gpu ? DType::bf16 : DType::f32});
+    fill_golden_weights(model);
+    if (on_gpu && !Decoder::has_step_kernel(model)) continue;
+    for (int64_t s = 0; s < kTogether; s += 5) {
+      EXPECT_EQ(logits_among(model, 0, kTogether, true, s), logits_among(model, s, 1, true, 0))
+          << backend->name() << ", sequence " << s;
+    }
+  }
+}
+
+// In bf16, where 12 sequences go through other kernels than one does. What is rounded differently
+// once is rounded differently by all that follows: see the bounds of transformer_decode.
+TEST(Decoder, ManySequencesOnAGpuAreNearEachAlone) {
+  const auto backend = decoding_gpu();
+  if (!backend) GTEST_SKIP() << "no GPU here";
+  Gpt model(*backend, wide_config(), {.dtype = DType::bf16});
+  fill_golden_weights(model);
+  for (int64_t s = 0; s < kTogether; ++s) {
+    const std::vector<float> together = logits_among(model, 0, kTogether, false, s);
+    const std::vector<float> alone = logits_among(model, s, 1, false, 0);
+    double error = 0, norm = 0;
+    for (size_t i = 0; i < alone.size(); ++i) {
+      const double difference = double{together[i]} - alone[i];
+      error += difference * difference;
+      norm += double{alone[i]} * alone[i];
+    }
+    EXPECT_LT(error, 2e-4 * norm) << "sequence " << s;
+    EXPECT_GT(norm, 0) << "sequence " << s;
+  }
+}
+
 // What a decoder of its own says behind `tokens`.
 void expect_logits_of(Gpt& model, const Decoder& decoder, const Ids& tokens, const char* what) {
   ASSERT_EQ(decoder.length(0), std::ssize(tokens)) << what;

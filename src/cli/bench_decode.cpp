@@ -22,7 +22,7 @@ namespace {
 struct BenchDecodeArguments {
   std::string model = "gpt2", device = "auto", dtype;
   int64_t sequences = 0, prompt = 64, tokens = 0;
-  bool sample = false, json = false;
+  bool sample = false, batch_invariant = false, json = false;
 };
 
 using Clock = std::chrono::steady_clock;
@@ -39,7 +39,7 @@ std::vector<TokenId> random_tokens(int64_t count, int64_t sequence, int64_t voca
 
 // Seconds per step of all sequences together.
 double seconds_per_step(Gpt& model, const BenchDecodeArguments& arguments, int64_t sequences) {
-  Decoder decoder(model, sequences, arguments.prompt + arguments.tokens);
+  Decoder decoder(model, sequences, arguments.prompt + arguments.tokens, arguments.batch_invariant);
   std::vector<std::vector<TokenId>> prompts;
   std::vector<std::span<const TokenId>> histories;
   std::vector<uint64_t> streams;
@@ -201,6 +201,8 @@ void add_bench_decode_command(CLI::App& bench) {
   command->add_option("--tokens", a->tokens, "tokens to generate [256; 16 on the CPU]")
       ->check(CLI::Range(2, 65536));
   command->add_flag("--sample", a->sample, "draw as llm generate does, not the most likely token");
+  command->add_flag("--batch-invariant", a->batch_invariant,
+                    "as llm generate does with this option, to see what it costs");
   command->add_flag("--json", a->json, "the last line of stdout is the result as JSON");
   command->footer(
       "Random weights and prompts. The bandwidth bound is the time to read the weights and the\n"
