@@ -61,7 +61,7 @@ struct HeadWarp {
   int max_blocks, shift, row, D;  // row: elements from a token to the next
   int visible, stored;            // keys of the sequence; those of them that are in the cache
   uint32_t memory;                // of the warp: rounds of keys and values
-  // Entries first_block + lane of `blocks`: no round waits for its own.
+  // Entry first_block + lane of `blocks`: a round waits for its own only every 32 blocks.
   int first_block, block;
 
   uint32_t query[kSteps][2];                 // left factor
@@ -329,7 +329,7 @@ void attend(const TokenAttention& attention, bool early, cudaStream_t stream) {
   while (2 * task_warps <= most && 2 * task_warps * tasks <= resident) task_warps *= 2;
   const int warps = std::max(task_warps, kLeastBlockWarps), bytes = warps * kWarpBytes<kParts>;
   const auto kernel = attention_decode_mma_kernel<kParts>;
-  allow_shared_memory(kernel, bytes);
+  allow_shared_memory(kernel, device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin));
   launch_kernel(kernel,
                 {.grid = dim3(static_cast<unsigned>(ceil_div(tasks, warps / task_warps))),
                  .block = dim3(static_cast<unsigned>(warps * kWarp)),

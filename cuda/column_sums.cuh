@@ -64,8 +64,9 @@ inline void add_partial_sums(const SumTargets& targets, int kinds, const float* 
                              int64_t columns, cudaStream_t stream) {
   const dim3 grid(static_cast<unsigned>(ceil_div(columns, kPartialColumns)),
                   static_cast<unsigned>(kinds));
-  launch_kernel(add_partial_sums_kernel, {.grid = grid, .block = dim3(kPartialThreads)}, stream,
-                targets, partial, count, columns);
+  launch_kernel(add_partial_sums_kernel,
+                {.grid = grid, .block = dim3(kPartialThreads), .early = true}, stream, targets,
+                partial, count, columns);
 }
 
 // --- Step 1

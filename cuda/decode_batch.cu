@@ -1,4 +1,4 @@
-// A token of up to 64 sequences through a transformer, a kernel for each step.
+// A token of up to 64 sequences through a transformer, a kernel for each operation.
 //
 // So many sequences share a read of the weights that their cached keys and values are what most
 // bytes are of. A layer has seven kernels:
@@ -6,8 +6,8 @@
 //   norm; q, k, v; attention, which appends to the cache; projection, added to the stream;
 //   norm; the MLP's first matrix, GELU; its second matrix, added to the stream
 //
-// Each takes about three microseconds, little of which is work, so what counts is what lies between
-// them: every kernel begins while the one before still runs (programmatic dependent launch), brings
+// Most take a few microseconds, little of which is work, so what counts is what lies between them:
+// every kernel begins while the one before still runs (programmatic dependent launch), brings
 // what does not depend on that into its shared memory and registers (weights, cached keys and
 // values) and waits only then. A kernel ends only after it has waited, so that whoever has waited
 // knows that all before it is done.
@@ -25,6 +25,10 @@
 
 namespace llm::cuda {
 namespace {
+
+static_assert(kDecodeBatch == kTileSequences);
+static_assert(kMostSplits * kMostOwnChunks * kPanelColumns >= kDecodeHidden);
+static_assert(kNormFours * kNormThreads * 4 == kDecodeChannels);
 
 // Where the kernels find each other's results.
 struct BatchMemory {
@@ -105,7 +109,8 @@ void multiply(void* to, const bf16* activations, const DecodeLinear& linear, int
                 {.grid = dim3(static_cast<unsigned>(spread.clusters * spread.splits)),
                  .block = dim3(kProductThreads),
                  .shared = mapped ? static_cast<size_t>(bytes) : kRefusedLaunch,
-                 .cluster = static_cast<unsigned>(spread.splits)},
+                 .cluster = static_cast<unsigned>(spread.splits),
+                 .early = true},
                 stream, matrix, rows, product);
 }
 
@@ -117,9 +122,10 @@ struct Batch {
   int S, C;
 
   void norm(const DecodeNorm& norm) const {
-    launch_kernel(decode_batch_norm_kernel<false>,
-                  {.grid = dim3(static_cast<unsigned>(S)), .block = dim3(kNormThreads)}, stream,
-                  norm_of(norm));
+    launch_kernel(
+        decode_batch_norm_kernel<false>,
+        {.grid = dim3(static_cast<unsigned>(S)), .block = dim3(kNormThreads), .early = true},
+        stream, norm_of(norm));
   }
   void embed_and_norm(const DecodeNorm& norm) const {
     BatchNorm each = norm_of(norm);

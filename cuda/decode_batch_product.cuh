@@ -199,7 +199,7 @@ __device__ __forceinline__ void send_parts(const ProductPart& part,
   }
 }
 
-// Four neighbouring results of this thread's sequence number i of the block.
+// How a block's threads share the results that it finishes: four neighbours of a sequence each.
 constexpr int kFours = kTileRows / 4;                          // of a sequence
 constexpr int kSequencesAtOnce = kWarpgroup / kFours;          // of the block's threads
 constexpr int kMostItems = kTileSequences / kSequencesAtOnce;  // of a thread

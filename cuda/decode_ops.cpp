@@ -106,7 +106,9 @@ void DecodeOps::run(Tensor logits, Tensor tokens, Tensor positions, Tensor block
   check_matrix(kOp, "norm", model.norm_weight, 1, shape.C);
   check_optional_size(kOp, "norm's bias", model.norm_bias, shape.C);
   for (const Tensor& vector : {model.norm_weight, model.norm_bias}) check_aligned(vector);
+  check_aligned(logits);
   for (const Tensor& table : {model.token_table, model.position_table, model.head}) {
+    check_aligned(table);
     check_matrix(kOp, "a table", table, table.dim(0), shape.C);
   }
 

@@ -44,7 +44,7 @@ constexpr int kSharing = 2;           // rows of a thread, all at the same place
 
 // Block: (packets of a slice, places). Grid: (places and groups of batches, slices). Sizes are 32
 // bits wide: with those of 64 the loads come later, which costs 2 % of the time.
-// kGiven: positions are; else they are the places
+// kGiven: `positions` is given; else a row's position is its place
 template <typename T, int kWidth, bool kGiven>
 __global__ void __launch_bounds__(kForwardThreads)
     embedding_forward_kernel(T* __restrict__ y, const int32_t* __restrict__ tokens,

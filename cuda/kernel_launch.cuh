@@ -37,7 +37,8 @@ struct LaunchShape {
   dim3 grid, block;
   size_t shared = 0;     // bytes, dynamic
   unsigned cluster = 0;  // blocks of one; 0: no clusters
-  bool early = true;     // before the end of the kernel before; needs wait_for_previous_kernel()
+  // Before the end of the kernel before: only for kernels that call wait_for_previous_kernel().
+  bool early = false;
 };
 
 template <typename... Parameters, typename... Arguments>

@@ -143,6 +143,7 @@ void MemoryBoundOps::embedding_forward(Tensor y, Tensor tokens, Tensor positions
   }
   check_vector(op, "tokens", tokens, DType::i32, rows);
   check_optional(op, "positions", positions, DType::i32, rows);
+  LLM_ASSERT(rows <= INT32_MAX, "{}: {} rows", op, rows);
   run(op, y, [&] {
     cuda::embedding_forward(y.data, tokens.i32(), positions ? positions.i32() : nullptr,
                             token_table.data, position_table.data, element_of(y.dtype), rows,

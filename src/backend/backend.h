@@ -310,6 +310,7 @@ class Backend {
   //   q, out: (B, Tq, H, D) strided   key_cache, value_cache: (blocks, block size, KV, D)
   //   block_table: (B, max blocks) i32, the block that holds positions [n*size, (n+1)*size)
   //   lengths: (B) i32, including the queries' own positions
+  // The order of a sequence's sums may depend on B.
   virtual void attention_decode(Tensor out, Tensor q, Tensor key_cache, Tensor value_cache,
                                 Tensor block_table, Tensor lengths, float scale) = 0;
   // Writes k, v: (B, T, KV, D) strided, to cache positions lengths[b] - T + t of each sequence.

@@ -153,6 +153,7 @@ std::vector<TransformerShape> transformer_shapes() {
           {2, 2, 64, 512, 256, 16, mixed_lengths(64, 90)},
           {1, 2, 80, 640, 320, 16, mixed_lengths(33, 300), false},
           {1, 2, 96, 768, 256, 32, mixed_lengths(17, 70)},
+          {1, 4, 72, 576, 256, 2, mixed_lengths(20, 100)},
           {1, 2, 128, 1024, 256, 16, mixed_lengths(70, 40)},
           {1, 12, 64, 3072, 50304, 64, mixed_lengths(64, 320)},
           {1, 25, 64, 6400, 1664, 64, mixed_lengths(10, 280)}};

@@ -15,9 +15,9 @@ namespace llm {
 class Decoder {
  public:
   // Takes all memory that it will need: for `sequences` sequences of up to `context` tokens.
-  // batch_invariant: also where the device's one kernel for a step (Backend::transformer_decode)
-  // has to read the weights several times, it is taken: what becomes of a sequence then does not
-  // depend on the others.
+  // batch_invariant: also where the device's one kernel for a whole step
+  // (Backend::transformer_decode) has to read the weights several times, it is taken: what becomes
+  // of a sequence then does not depend on the others, nor on how many they are.
   Decoder(Gpt& model, int64_t sequences, int64_t context, bool batch_invariant = false);
 
   // Forgets what a sequence held and runs it over `tokens` (at most context), each prompt on its
