@@ -11,6 +11,12 @@ struct Heads {
   int64_t batch = 0, row = 0, head = 0;
 };
 
+// Whether rows can be read 16 bytes at a time, also by kernels that take 8 elements at a time.
+inline bool rows_aligned(const Heads& heads) {
+  return reinterpret_cast<uintptr_t>(heads.data) % 16 == 0 && heads.batch % 8 == 0 &&
+         heads.row % 8 == 0 && heads.head % 8 == 0;
+}
+
 enum class Mask : uint8_t { causal, full, window };
 
 struct AttentionProblem {

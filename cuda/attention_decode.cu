@@ -184,25 +184,19 @@ __global__ void __launch_bounds__(kThreads) cache_append_kernel(Appended appende
   }
 }
 
-// Whether 8 channels of all heads lie at multiples of 16 bytes.
-bool in_packets(const Heads& x, int D) {
-  return D % kChannels == 0 && x.batch % kChannels == 0 && x.row % kChannels == 0 &&
-         x.head % kChannels == 0 && aligned_to_16(x.data);
-}
-
 }  // namespace
 
 void attention_decode(const Heads& out, const Heads& q, Element element, const PagedCache& keys,
                       const PagedCache& values, const int32_t* lengths, int64_t B, int64_t T,
                       int64_t H, float scale, cudaStream_t stream) {
   if (B <= 0 || T <= 0 || H <= 0) return;
-  const Decode decode{out,  q, keys, values, lengths, static_cast<int>(T), static_cast<int>(H),
-                      scale};
   const TokenAttention alone{
       out, q, keys, values, lengths, static_cast<int>(B), static_cast<int>(H), scale};
   if (T == 1 && attention_decode_mma_takes(alone, element)) {
     return attention_decode_mma(alone, /*early=*/false, stream);
   }
+  const Decode decode{out,  q, keys, values, lengths, static_cast<int>(T), static_cast<int>(H),
+                      scale};
   const unsigned blocks = static_cast<unsigned>(B * T * H);
   with_element(element, [&](auto type) {
     with_element(keys.element, [&](auto cache_type) {
@@ -223,8 +217,8 @@ void cache_append(const PagedCache& keys, const PagedCache& values, const Heads&
   if (B <= 0 || T <= 0 || keys.KV <= 0 || keys.D <= 0) return;
   const Appended appended{keys, values, k, v, lengths, static_cast<int>(T)};
   const unsigned blocks = static_cast<unsigned>(B * T);
-  const bool packets = in_packets(k, keys.D) && in_packets(v, keys.D) && aligned_to_16(keys.data) &&
-                       aligned_to_16(values.data);
+  const bool packets = keys.D % kChannels == 0 && rows_aligned(k) && rows_aligned(v) &&
+                       aligned_to_16(keys.data) && aligned_to_16(values.data);
   with_element(element, [&](auto type) {
     with_element(keys.element, [&](auto cache_type) {
       using Type = decltype(type);

@@ -338,17 +338,13 @@ void attend(const TokenAttention& attention, bool early, cudaStream_t stream) {
                 stream, attention, task_warps);
 }
 
-bool in_packets(const Heads& x) {
-  return (x.batch | x.head) % kChunkChannels == 0 && aligned_to_16(x.data);
-}
-
 }  // namespace
 
 bool attention_decode_mma_takes(const TokenAttention& attention, Element element) {
   const PagedCache& keys = attention.keys;
   return element == Element::bf16 && keys.element == Element::bf16 && keys.block_shift >= 0 &&
-         keys.D % kChunkChannels == 0 && keys.D <= 2 * kPartChannels && in_packets(attention.out) &&
-         in_packets(attention.q) && aligned_to_16(keys.data) &&
+         keys.D % kChunkChannels == 0 && keys.D <= 2 * kPartChannels &&
+         rows_aligned(attention.out) && rows_aligned(attention.q) && aligned_to_16(keys.data) &&
          aligned_to_16(attention.values.data);
 }
 

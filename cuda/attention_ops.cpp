@@ -30,12 +30,6 @@ Mask mask_of(MaskKind kind) {
   return Mask::full;
 }
 
-// The fast kernels read rows 16 bytes at a time.
-bool rows_aligned(const Heads& heads) {
-  return reinterpret_cast<uintptr_t>(heads.data) % 16 == 0 && heads.batch % 8 == 0 &&
-         heads.row % 8 == 0 && heads.head % 8 == 0;
-}
-
 AttentionProblem shape_of(const Tensor& q, const Tensor& k) {
   AttentionProblem problem{};
   problem.B = q.dim(0), problem.Tq = q.dim(1), problem.H = q.dim(2), problem.D = q.dim(3);

@@ -52,66 +52,36 @@ bool map_matrix(CUtensorMap* map, const void* data, int rows, int columns) {
                                .box_rows = kTileRows});
 }
 
-// How a product is spread over the device: the parts of the sums and the clusters.
+// How a product is spread over the device.
 struct Spread {
-  int splits, clusters, own_chunks, stages;
+  int splits;  // of the sums: blocks of a cluster
+  int clusters;
+  int bytes;  // shared memory of a block
 };
 
-Spread spread_of(int tiles, int chunks) {
-  const int processors = multiprocessors();
+// Fills in the rest of a product of which the chunks and tiles are known.
+Spread spread_over_device(BatchProduct& product) {
+  const int processors = multiprocessors(), tiles = product.tiles;
   const int memory = device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
-  Spread spread{1, tiles, 0, 0};
-  const auto own = [&] { return static_cast<int>(ceil_div(chunks, spread.splits)); };
+  Spread spread{1, tiles, 0};
+  const auto own = [&] { return static_cast<int>(ceil_div(product.chunks, spread.splits)); };
   while (own() > kMostOwnChunks) spread.splits *= 2;
-  while (spread.splits < kMostSplits && 2 * spread.splits <= chunks &&
+  while (spread.splits < kMostSplits && 2 * spread.splits <= product.chunks &&
          2 * tiles * spread.splits < processors) {
     spread.splits *= 2;
   }
-  spread.own_chunks = own();
-  BatchProduct product{};
-  product.tiles = tiles;
-  product.own_chunks = spread.own_chunks;
-  product.stages = std::min(spread.own_chunks, kMostChunkStages);
-  const int bytes = product_bytes(product, tiles);
-  const int resident = processors * std::max(1, memory / (bytes + 1024));
-  if (tiles * spread.splits > resident || bytes > memory) {
+  product.own_chunks = own();
+  product.stages = std::min(product.own_chunks, kMostChunkStages);
+  spread.bytes = product_bytes(product, tiles);
+  const int resident = processors * std::max(1, memory / (spread.bytes + 1024));
+  if (tiles * spread.splits > resident || spread.bytes > memory) {
     spread.clusters = std::min(tiles, processors / spread.splits);
     product.stages = 0;
     const int rest = memory - product_bytes(product, spread.clusters);
     product.stages = std::min(rest / kChunkBytes, kMostChunkStages);
+    spread.bytes = product_bytes(product, spread.clusters);
   }
-  spread.stages = product.stages;
   return spread;
-}
-
-// to: see BatchResult   activations: (64, in)
-template <BatchResult kResult>
-void multiply(void* to, const bf16* activations, const DecodeLinear& linear, int S, int out, int in,
-              cudaStream_t stream) {
-  const int chunks = static_cast<int>(ceil_div(in, kPanelColumns));
-  const int tiles = static_cast<int>(ceil_div(out, kTileRows));
-  const Spread spread = spread_of(tiles, chunks);
-  const BatchProduct product{static_cast<const bf16*>(linear.bias),
-                             to,
-                             S,
-                             out,
-                             chunks,
-                             tiles,
-                             spread.own_chunks,
-                             spread.stages};
-  CUtensorMap matrix, rows;
-  const bool mapped = map_matrix(&matrix, linear.weight, out, in) &&
-                      map_matrix(&rows, activations, kTileSequences, in);
-  const auto kernel = decode_batch_product_kernel<kResult>;
-  const int bytes = product_bytes(product, spread.clusters);
-  allow_shared_memory(kernel, device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin));
-  launch_kernel(kernel,
-                {.grid = dim3(static_cast<unsigned>(spread.clusters * spread.splits)),
-                 .block = dim3(kProductThreads),
-                 .shared = mapped ? static_cast<size_t>(bytes) : kRefusedLaunch,
-                 .cluster = static_cast<unsigned>(spread.splits),
-                 .early = true},
-                stream, matrix, rows, product);
 }
 
 // What all steps of a call know.
@@ -154,10 +124,29 @@ struct Batch {
                           .to_new = C},
                          /*early=*/true, stream);
   }
+  // to: see BatchResult   activations: (64, in)
   template <BatchResult kResult>
-  void product(void* to, const bf16* activations, const DecodeLinear& linear, int out,
-               int in) const {
-    multiply<kResult>(to, activations, linear, S, out, in, stream);
+  void multiply(void* to, const bf16* activations, const DecodeLinear& linear, int out,
+                int in) const {
+    BatchProduct product{};
+    product.bias = static_cast<const bf16*>(linear.bias);
+    product.to = to;
+    product.S = S, product.out = out;
+    product.chunks = static_cast<int>(ceil_div(in, kPanelColumns));
+    product.tiles = static_cast<int>(ceil_div(out, kTileRows));
+    const Spread spread = spread_over_device(product);
+    CUtensorMap matrix, rows;
+    const bool mapped = map_matrix(&matrix, linear.weight, out, in) &&
+                        map_matrix(&rows, activations, kTileSequences, in);
+    const auto kernel = decode_batch_product_kernel<kResult>;
+    allow_shared_memory(kernel, device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin));
+    launch_kernel(kernel,
+                  {.grid = dim3(static_cast<unsigned>(spread.clusters * spread.splits)),
+                   .block = dim3(kProductThreads),
+                   .shared = mapped ? static_cast<size_t>(spread.bytes) : kRefusedLaunch,
+                   .cluster = static_cast<unsigned>(spread.splits),
+                   .early = true},
+                  stream, matrix, rows, product);
   }
 
  private:
@@ -183,16 +172,16 @@ void decode_batch(const TransformerDecode& decode, void* memory, cudaStream_t st
   for (int layer = 0; layer < decode.layers; ++layer) {
     const DecodeBlock& block = decode.blocks[layer];
     layer == 0 ? batch.embed_and_norm(block.norms[0]) : batch.norm(block.norms[0]);
-    batch.product<BatchResult::rounded>(m.qkv, m.normed, block.linears[0], 3 * C, C);
+    batch.multiply<BatchResult::rounded>(m.qkv, m.normed, block.linears[0], 3 * C, C);
     batch.attend(block);
-    batch.product<BatchResult::added>(m.stream, m.attention, block.linears[1], C, C);
+    batch.multiply<BatchResult::added>(m.stream, m.attention, block.linears[1], C, C);
     batch.norm(block.norms[1]);
-    batch.product<BatchResult::gelu>(m.hidden, m.normed, block.linears[2], hidden, C);
-    batch.product<BatchResult::added>(m.stream, m.hidden, block.linears[3], C, hidden);
+    batch.multiply<BatchResult::gelu>(m.hidden, m.normed, block.linears[2], hidden, C);
+    batch.multiply<BatchResult::added>(m.stream, m.hidden, block.linears[3], C, hidden);
   }
   batch.norm(decode.norm);
-  batch.product<BatchResult::plain>(decode.logits, m.normed, {decode.head, nullptr}, decode.vocab,
-                                    C);
+  batch.multiply<BatchResult::plain>(decode.logits, m.normed, {decode.head, nullptr}, decode.vocab,
+                                     C);
 }
 
 }  // namespace llm::cuda

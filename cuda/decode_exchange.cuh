@@ -14,8 +14,9 @@
 
 namespace llm::cuda {
 
-constexpr int kDecodeProcessors = 256;            // at most
-constexpr int kMostChunks = 8;                    // of a sequence's keys
+constexpr int kDecodeProcessors = 256;  // at most
+constexpr int kMostChunks = 8;          // of a sequence's keys
+constexpr int kMostHeadSize = 128;
 constexpr int kPartialUnits = kMostHeadSize + 2;  // of a partial softmax: maximum, total, sums
 constexpr int kPartialSlots = kDecodeSequences * kMostChunks * kDecodeChannels / 64;
 

@@ -1,4 +1,4 @@
-// Cached keys and values of one head as a warp reads them, when tokens are decoded.
+// Cached keys and values of one head as a warp reads them, for the attention of transformer_decode.
 #pragma once
 
 #include "cuda/common.cuh"

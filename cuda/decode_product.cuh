@@ -14,13 +14,19 @@
 #pragma once
 
 #include "cuda/decode_ring.cuh"
-#include "cuda/decode_warps.cuh"
 
 namespace llm::cuda {
 
+constexpr int kDecodeWarps = 8;  // that compute; one more fills the ring
+constexpr int kDecodeThreads = kDecodeWarps * kWarp;
 constexpr int kBatchRows = kBatchTiles * 2 * kTilePairs;
 
 #ifdef LLM_HOPPER
+
+__device__ __forceinline__ void computing_barrier() {
+  __syncwarp();
+  named_barrier(1, kDecodeThreads);
+}
 
 // The activations of kS sequences in shared memory.
 struct Activations {

@@ -10,7 +10,6 @@ constexpr int kDecodeLayers = 64;      // at most
 constexpr int kDecodeSequences = 8;    // at most
 constexpr int kDecodeChannels = 2048;  // at most; 4 times as many in the MLP
 constexpr int kDecodeHidden = 4 * kDecodeChannels;
-constexpr int kMostHeadSize = 128;
 
 struct DecodeLinear {
   const void* weight;  // (out, in)
