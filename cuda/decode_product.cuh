@@ -188,11 +188,8 @@ __device__ __forceinline__ void multiply_tiles(Ring& ring, const MatrixShare& sh
         }
       }
     }
-    __syncwarp();
-    if (lane == 0) {
 #pragma unroll
-      for (int tile = 0; tile < kTiles; ++tile) barrier_arrive(empty[tile]);
-    }
+    for (int tile = 0; tile < kTiles; ++tile) barrier_arrive(empty[tile]);
     activations += steps * kStepBytes;
   }
 #pragma unroll

@@ -75,7 +75,7 @@ inline MatrixPlan plan_matrix(int rows, int row_bytes, int processors) {
 
 struct Ring {
   uint64_t* full;   // per stage: filled by TMA
-  uint64_t* empty;  // per stage: one arrival per emptying warp
+  uint64_t* empty;  // per stage: all computing threads arrive
   char* memory;     // (stages, kStageBytes)
   int stages;
   int stage = 0, parity = 0;

@@ -138,8 +138,7 @@ __device__ void compute(Worker& w) {
                     w.sums, decode.S, [&](int i, int pair, float a, float b) {
                       finish<T>(w, result, flag, i, pair, a, b);
                     });
-    __syncwarp();
-    if (threadIdx.x % kWarp == 0) barrier_arrive(w.shared.vectors_empty + kind);
+    barrier_arrive(w.shared.vectors_empty + kind);
     if (kind == 0 && !head) {
       attend<T>(w.shared.attention, decode, decode.blocks[layer], w.exchange, flag);
     }
@@ -160,11 +159,11 @@ __global__ void __launch_bounds__(kThreads, 1)
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < ring.stages; ++stage) {
       barrier_init(ring.full + stage, 1);
-      barrier_init(ring.empty + stage, kDecodeWarps);
+      barrier_init(ring.empty + stage, kDecodeThreads);
     }
     for (int kind = 0; kind < kLayerPhases; ++kind) {
       barrier_init(shared.vectors_full + kind, 1);
-      barrier_init(shared.vectors_empty + kind, kDecodeWarps);
+      barrier_init(shared.vectors_empty + kind, kDecodeThreads);
     }
     barrier_init(&shared.tasks_known, 1);
     barrier_init_fence();
