@@ -13,6 +13,7 @@
 // Rounding: sums, the stream and GELU are f32.   Bytes: the matrix once.
 #pragma once
 
+#include "cuda/cluster.cuh"
 #include "cuda/gelu.cuh"
 #include "cuda/hopper.cuh"
 #include "cuda/kernel_launch.cuh"
@@ -299,9 +300,11 @@ __global__ void __launch_bounds__(kProductThreads)
     return;
   }
   if (threadIdx.x == 0) prefetch_map(&activations);
+  __syncwarp();
   cluster_wait();
   wait_for_previous_kernel();
   compute_tiles<kResult>(part, &activations);
+  __syncwarp();
   // Others may still be reading this block's sums.
   cluster_arrive();
   cluster_wait();
