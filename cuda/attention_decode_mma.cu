@@ -325,8 +325,9 @@ void attend(const TokenAttention& attention, bool early, cudaStream_t stream) {
   const int most =
       std::min(kMostTaskWarps<kParts>,
                device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin) / kWarpBytes<kParts>);
+  const int usual = attention.shared_as_for == 0 ? tasks : attention.shared_as_for * attention.H;
   int task_warps = 1;
-  while (2 * task_warps <= most && 2 * task_warps * tasks <= resident) task_warps *= 2;
+  while (2 * task_warps <= most && 2 * task_warps * usual <= resident) task_warps *= 2;
   const int warps = std::max(task_warps, kLeastBlockWarps), bytes = warps * kWarpBytes<kParts>;
   const auto kernel = attention_decode_mma_kernel<kParts>;
   allow_shared_memory(kernel, device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin));

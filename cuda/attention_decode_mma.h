@@ -14,6 +14,9 @@ struct TokenAttention {
   // Elements from a head's query to its new key, and on to its new value, which are appended to the
   // cache; as many heads of keys as of queries. 0: they are in the cache already.
   int64_t to_new = 0;
+  // A head's keys are shared out as where there are so many sequences; 0: as suits B. The order of
+  // its sums depends on nothing else.
+  int shared_as_for = 0;
 };
 
 // Whether the kernel takes these shapes, strides and addresses.

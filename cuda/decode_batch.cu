@@ -13,9 +13,9 @@
 // knows that all before it is done.
 //
 // Rounding: sums, the stream, statistics and GELU are f32; q, k, v, the cache, the weights of
-// values and the inputs of products are bf16; logits are f32. Sums are of a fixed order; nothing of
-// a sequence depends on what the others are. Bytes: the weights and the cached keys and values
-// once.
+// values and the inputs of products are bf16; logits are f32. Sums are of a fixed order; what
+// becomes of a sequence does not depend on what the others are, only on how many there are, and not
+// on that either if it must not. Bytes: the weights and the cached keys and values once.
 #include <algorithm>
 
 #include "cuda/attention_decode_mma.h"
@@ -121,7 +121,8 @@ struct Batch {
                           .B = S,
                           .H = decode.H,
                           .scale = decode.scale,
-                          .to_new = C},
+                          .to_new = C,
+                          .shared_as_for = decode.batch_invariant ? kDecodeBatch : 0},
                          /*early=*/true, stream);
   }
   // to: see BatchResult   activations: (64, in)

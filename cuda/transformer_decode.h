@@ -47,6 +47,8 @@ struct TransformerDecode {
   // The work before on the stream is sample_tokens(), which lets this begin early: it reads
   // weights, which were there before that, and waits for the tokens only then.
   bool after_sampling;
+  // decode_batch only: sums are of an order that does not depend on S either.
+  bool batch_invariant;
 };
 
 struct DecodeShape {

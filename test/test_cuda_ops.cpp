@@ -3,24 +3,13 @@
 
 #include <random>
 
-#include "base/error.h"
-#include "cli/device.h"
 #include "cli/op_check.h"
+#include "support/gpu.h"
 
 namespace llm::test {
 namespace {
 
 class CudaOps : public testing::TestWithParam<std::string> {};
-
-// Null where there is no GPU.
-std::unique_ptr<Backend> gpu(const DeviceOptions& options = {}) {
-  try {
-    return make_backend("cuda", options);
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::device) throw;
-    return nullptr;
-  }
-}
 
 void expect_as_the_plain_loops(Backend& backend, OpCheckOptions options) {
   options.seed = std::random_device()();
@@ -32,7 +21,7 @@ void expect_as_the_plain_loops(Backend& backend, OpCheckOptions options) {
 }
 
 TEST_P(CudaOps, AsThePlainLoops) {
-  const auto backend = gpu();
+  const auto backend = gpu_backend();
   if (!backend) GTEST_SKIP() << "no GPU here";
   OpCheckOptions options;
   options.ops = {GetParam()};
@@ -43,7 +32,7 @@ TEST_P(CudaOps, AsThePlainLoops) {
 TEST(CudaAttention, AsThePlainLoopsWithoutCudnn) {
   DeviceOptions device;
   device.attention = "own";
-  const auto backend = gpu(device);
+  const auto backend = gpu_backend(device);
   if (!backend) GTEST_SKIP() << "no GPU here";
   OpCheckOptions options;
   options.ops = {"attention_forward", "attention_backward"};

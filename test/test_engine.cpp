@@ -5,9 +5,12 @@
 #include "infer/decoder.h"
 #include "infer/engine.h"
 #include "support/engine_test.h"
+#include "support/gpu.h"
 
 namespace llm::test {
 namespace {
+
+using Ids = std::vector<TokenId>;
 
 TEST_F(EngineTest, CachedLogitsEqualUncachedOnes) {
   Decoder decoder(model_, 1, 32);
@@ -210,37 +213,53 @@ TEST_F(EngineTest, FiguresCountTokens) {
   EXPECT_GT(engine.figures().decode_rate(), 0);
 }
 
-// One engine that keeps its cache, and one that begins anew each time.
-TEST_F(EngineTest, AKeptCacheGivesTheSameText) {
-  for (GenerateOptions options : {greedy_, random_}) {
-    for (const ContextOverflow overflow : {ContextOverflow::stop, ContextOverflow::slide}) {
-      options.overflow = overflow;
-      Engine keeping(model_, *tokenizer_);
-      Ids next = prompt(6);
-      int64_t shared = 0;  // of `next` with what was read before
-      // Ends within the context, fills it, and outgrows it.
-      for (const int64_t count : {4, 0, 9, 1, 40, 3}) {
-        options.max_tokens = count;
-        options.keep_cache = false;
-        const Generation expected = generate({next}, options)[0];
-        options.keep_cache = true;
-        const Generation found = keeping.generate(std::span(&next, 1), options).front();
-        ASSERT_EQ(found.ids, expected.ids) << count << " behind " << next.size();
-        EXPECT_EQ(found.reason, expected.reason);
-        const GenerateFigures& figures = keeping.figures();
-        EXPECT_EQ(figures.cached_tokens, shared);
-        EXPECT_EQ(figures.prefill_tokens + shared, std::ssize(next));
-        // The last token was drawn and not read.
-        shared = std::ssize(next) + std::max<int64_t>(0, count - 1);
-        next.insert(next.end(), found.ids.begin(), found.ids.end());
-        if (count == 0) --shared;  // the same prompt again, whose last token is always read
-        if (count == 40) {
-          // The beginning of it again: what has slid out is not there any more.
-          next.resize(12);
-          shared = overflow == ContextOverflow::stop ? 11 : 0;
-        }
+// One engine that keeps its cache, and one that begins anew each time. The model's context is 32.
+void expect_the_same_from_a_kept_cache(Gpt& model, const Tokenizer& tokenizer, const Ids& prompt,
+                                       GenerateOptions options) {
+  for (const ContextOverflow overflow : {ContextOverflow::stop, ContextOverflow::slide}) {
+    options.overflow = overflow;
+    Engine keeping(model, tokenizer);
+    Ids next = prompt;
+    int64_t shared = 0;  // of `next` with what was read before
+    // Ends within the context, fills it, and outgrows it.
+    for (const int64_t count : {4, 0, 9, 1, 40, 3}) {
+      options.max_tokens = count;
+      options.keep_cache = false;
+      const Generation expected =
+          Engine(model, tokenizer).generate(std::span(&next, 1), options).front();
+      options.keep_cache = true;
+      const Generation found = keeping.generate(std::span(&next, 1), options).front();
+      ASSERT_EQ(found.ids, expected.ids) << count << " behind " << next.size();
+      EXPECT_EQ(found.reason, expected.reason);
+      const GenerateFigures& figures = keeping.figures();
+      EXPECT_EQ(figures.cached_tokens, shared);
+      EXPECT_EQ(figures.prefill_tokens + shared, std::ssize(next));
+      // The last token was drawn and not read.
+      shared = std::ssize(next) + std::max<int64_t>(0, count - 1);
+      next.insert(next.end(), found.ids.begin(), found.ids.end());
+      if (count == 0) --shared;  // the same prompt again, whose last token is always read
+      if (count == 40) {
+        // The beginning of it again: what has slid out is not there any more.
+        next.resize(12);
+        shared = overflow == ContextOverflow::stop ? 11 : 0;
       }
     }
+  }
+}
+
+TEST_F(EngineTest, AKeptCacheGivesTheSameText) {
+  for (const GenerateOptions& options : {greedy_, random_}) {
+    expect_the_same_from_a_kept_cache(model_, *tokenizer_, prompt(6), options);
+  }
+}
+
+TEST_F(EngineTest, AKeptCacheOnAGpuGivesTheSameText) {
+  const auto backend = gpu_backend();
+  if (!backend) GTEST_SKIP() << "no GPU here";
+  Gpt model(*backend, wide_golden_config(), {});
+  fill_golden_weights(model);
+  for (const GenerateOptions& options : {greedy_, random_}) {
+    expect_the_same_from_a_kept_cache(model, *tokenizer_, prompt(6), options);
   }
 }
 

@@ -353,8 +353,9 @@ void add_generate_command(CLI::App& app) {
       ->group("Sampling");
   command
       ->add_flag("--batch-invariant", arguments->options.batch_invariant,
-                 "the same text whatever else is generated with it (a GPU then computes at most 8 "
-                 "sequences at a time); on the CPU, in f32, always so")
+                 "the same text whatever else is generated with it (on a GPU in bf16, few samples "
+                 "then take up to twice as long, 64 as long as before); on the CPU, in f32, always "
+                 "so")
       ->group("Sampling");
   add_ending_options(*command, *arguments);
   add_instruction_options(*command, *arguments);

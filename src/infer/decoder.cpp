@@ -74,34 +74,17 @@ std::span<const float> Decoder::logits(int64_t sequence) const {
                                     static_cast<size_t>(model_.config().vocab_size));
 }
 
-void Decoder::run(KvCache& cache, std::span<const int32_t> tokens,
-                  std::span<const int32_t> positions, int64_t batch, int64_t sequence) {
-  Backend& backend = model_.backend();
-  const int64_t length = static_cast<int64_t>(tokens.size()) / batch, C = model_.config().channels;
+ModelInput Decoder::take_input(std::span<const int32_t> tokens, std::span<const int32_t> positions,
+                               int64_t batch) {
+  const int64_t length = std::ssize(tokens) / batch;
   auto* memory = static_cast<int32_t*>(input_memory_->data());
   ModelInput input;
   input.tokens = Tensor(memory, DType::i32, {batch, length});
   input.positions = Tensor(memory + batch * length, DType::i32, {batch, length});
-  backend.copy_to_device(input.tokens, tokens.data());
-  backend.copy_to_device(input.positions, positions.data());
-
+  model_.backend().copy_to_device(input.tokens, tokens.data());
+  model_.backend().copy_to_device(input.positions, positions.data());
   arena_.reset();
-  if (length == 1 && &cache == &cache_) {
-    const Tensor logits = arena_.take(DType::f32, {batch, model_.padded_vocab()});
-    run_step(logits, input);
-    return backend.copy_to_host(logits_.data() + sequence * model_.padded_vocab(), logits);
-  }
-  const Tensor hidden = model_.forward_inference(arena_, input, &cache);
-  LLM_ASSERT(batch == 1 || length == 1);
-  const Tensor last = hidden.view({batch * length, C}).slice(0, batch * length - batch, batch);
-  Tensor logits = arena_.take(model_.dtype(), {batch, model_.padded_vocab()});
-  model_.head_forward(logits, last);
-  if (logits.dtype != DType::f32) {
-    const Tensor wide = arena_.take(DType::f32, {batch, model_.padded_vocab()});
-    backend.convert(wide, logits);
-    logits = wide;
-  }
-  backend.copy_to_host(logits_.data() + sequence * model_.padded_vocab(), logits);
+  return input;
 }
 
 void Decoder::run_step(Tensor logits, const ModelInput& input) {
@@ -112,12 +95,15 @@ void Decoder::run_step(Tensor logits, const ModelInput& input) {
                                       cache_.block_table(), cache_.lengths(), decode_model_);
   }
   const ArenaScope scope(arena_);
-  const Tensor hidden = model_.forward_inference(arena_, input, &cache_)
-                            .view({sequences(), model_.config().channels});
+  const Tensor hidden = model_.forward_inference(arena_, input, &cache_);
+  find_logits(logits, hidden.view({sequences(), model_.config().channels}));
+}
+
+void Decoder::find_logits(Tensor logits, Tensor hidden) {
   if (model_.dtype() == DType::f32) return model_.head_forward(logits, hidden);
-  const Tensor rounded = arena_.take(model_.dtype(), {sequences(), model_.padded_vocab()});
+  const Tensor rounded = arena_.take(model_.dtype(), {hidden.dim(0), padded_vocab()});
   model_.head_forward(rounded, hidden);
-  backend.convert(logits, rounded);
+  model_.backend().convert(logits, rounded);
 }
 
 Tensor Decoder::begin_device_steps(Tensor logits, const std::vector<int32_t>& lengths) {
@@ -160,7 +146,12 @@ void Decoder::prefill_from(int64_t begin, int64_t sequence, std::span<const Toke
   const std::span<const TokenId> rest = tokens.subspan(static_cast<size_t>(begin));
   std::vector<int32_t> positions(rest.size());
   std::iota(positions.begin(), positions.end(), static_cast<int32_t>(begin));
-  run(cache, rest, positions, 1, sequence);
+  const ModelInput input = take_input(rest, positions, 1);
+  const Tensor logits = arena_.take(DType::f32, {1, padded_vocab()});
+  const Tensor hidden = model_.forward_inference(arena_, input, &cache);
+  const int64_t rows = std::ssize(rest);
+  find_logits(logits, hidden.view({rows, model_.config().channels}).slice(0, rows - 1, 1));
+  model_.backend().copy_to_host(logits_.data() + sequence * padded_vocab(), logits);
   if (prompt_cache_) cache_.copy_sequence(sequence, *prompt_cache_, 0, count);
   known.assign(tokens.begin(), tokens.end());
 }
@@ -201,7 +192,10 @@ void Decoder::step(std::span<const TokenId> tokens) {
     lengths[s] = positions[s] + 1;
   }
   cache_.set_lengths(lengths);
-  run(cache_, ids, positions, sequences(), 0);
+  const ModelInput input = take_input(ids, positions, sequences());
+  const Tensor logits = arena_.take(DType::f32, {sequences(), padded_vocab()});
+  run_step(logits, input);
+  model_.backend().copy_to_host(logits_.data(), logits);
   for (size_t s = 0; s < tokens.size(); ++s) {
     if (tokens[s] >= 0) held_[s].push_back(tokens[s]);
   }

@@ -15,9 +15,9 @@ namespace llm {
 class Decoder {
  public:
   // Takes all memory that it will need: for `sequences` sequences of up to `context` tokens.
-  // batch_invariant: also where the device's one kernel for a whole step
-  // (Backend::transformer_decode) has to read the weights several times, it is taken: what becomes
-  // of a sequence then does not depend on the others, nor on how many they are.
+  // batch_invariant: where the device has kernels for a whole step
+  // (Backend::transformer_decode), they are taken however many sequences there are: what becomes of
+  // a sequence then does not depend on the others, nor on how many they are.
   Decoder(Gpt& model, int64_t sequences, int64_t context, bool batch_invariant = false);
 
   // Forgets what a sequence held and runs it over `tokens` (at most context), each prompt on its
@@ -43,7 +43,7 @@ class Decoder {
   // Afterwards, if the decoder is to be used again: what a sequence consists of now, its first
   // tokens and those drawn behind them.
   void end_device_steps(int64_t sequence, std::span<const TokenId> tokens);
-  // Whether the device has one kernel for a step of this model.
+  // Whether the device has kernels for a whole step of this model.
   static bool has_step_kernel(const Gpt& model);
 
   Backend& backend() const { return model_.backend(); }
@@ -60,13 +60,13 @@ class Decoder {
   }
   // Prefill where the first `begin` tokens are in the cache already.
   void prefill_from(int64_t begin, int64_t sequence, std::span<const TokenId> tokens);
-  // Runs tokens (B, T) at `positions`; the hidden state of the last token of each sequence becomes
-  // its logits, at logits_ of `sequence` on.
-  void run(KvCache& cache, std::span<const int32_t> tokens, std::span<const int32_t> positions,
-           int64_t batch, int64_t sequence);
-
+  // Forgets the arena's activations, and brings tokens (B, T) and their positions to the device.
+  ModelInput take_input(std::span<const int32_t> tokens, std::span<const int32_t> positions,
+                        int64_t batch);
   // The step's logits, (S, padded vocab) f32.
   void run_step(Tensor logits, const ModelInput& input);
+  // Those behind hidden states (S, C).
+  void find_logits(Tensor logits, Tensor hidden);
 
   Gpt& model_;
   KvCache cache_;

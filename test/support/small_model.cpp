@@ -56,6 +56,12 @@ ModelConfig golden_config() {
   return config;
 }
 
+ModelConfig wide_golden_config() {
+  ModelConfig config = golden_config();
+  config.channels = 128, config.heads = config.kv_heads = 2, config.hidden = 512;
+  return config;
+}
+
 uint64_t mixed(uint64_t index) {
   uint64_t z = index * 0x9E3779B97F4A7C15u;
   z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;

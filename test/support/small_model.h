@@ -16,6 +16,8 @@ namespace llm::test {
 
 // 2 layers, 3 heads, 48 channels, vocabulary 65, context 32: the model of scripts/golden_model.py.
 ModelConfig golden_config();
+// With 2 heads of 64 channels, as the kernels of a GPU for whole steps want them.
+ModelConfig wide_golden_config();
 
 // The finalizer of splitmix64: well-mixed bits from a counter.
 uint64_t mixed(uint64_t index);
