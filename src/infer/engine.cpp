@@ -19,6 +19,9 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+// Sequences that run together where nobody says how many.
+constexpr int64_t kHostBatch = 16, kDeviceBatch = 64;
+
 // How much of a full context a sliding window keeps.
 int64_t kept_context(int64_t context) { return std::max<int64_t>(1, context / 2); }
 
@@ -295,19 +298,29 @@ Decoder& Engine::conversation() {
   return *conversation_;
 }
 
+int64_t Engine::batch_of(const GenerateOptions& options, int64_t context) const {
+  const Backend& backend = model_.backend();
+  if (options.batch_invariant && !backend.is_host() && !Decoder::has_step_kernel(model_)) return 1;
+  if (options.max_batch > 0) return options.max_batch;
+  if (backend.is_host()) return kHostBatch;
+  const int64_t bytes = KvCache::sequence_bytes(model_.config(), context, model_.dtype());
+  return std::clamp<int64_t>(backend.memory_total() / 4 / bytes, 1, kDeviceBatch);
+}
+
 std::vector<Generation> Engine::generate(std::span<const std::vector<TokenId>> prompts,
                                          const GenerateOptions& options, const TextSink& sink) {
   validate(options.sampler);
-  LLM_ASSERT(options.max_tokens >= 0 && options.max_batch > 0);
+  LLM_ASSERT(options.max_tokens >= 0 && options.max_batch >= 0);
   LLM_ASSERT(!options.keep_cache || prompts.size() == 1, "{} prompts", prompts.size());
   for (const auto& prompt : prompts) check_prompt(prompt, options);
   figures_ = {};
   std::vector<Generation> results;
-  const bool one_by_one =
-      options.batch_invariant && !model_.backend().is_host() && !Decoder::has_step_kernel(model_);
-  const auto step = one_by_one ? size_t{1} : static_cast<size_t>(options.max_batch);
-  for (size_t begin = 0; begin < prompts.size(); begin += step) {
-    const auto together = prompts.subspan(begin, std::min(step, prompts.size() - begin));
+  const auto most =
+      static_cast<size_t>(batch_of(options, needed_context(model_, options, prompts)));
+  const size_t batches = (prompts.size() + most - 1) / most;
+  for (size_t i = 0; i < batches; ++i) {
+    const size_t begin = prompts.size() * i / batches, end = prompts.size() * (i + 1) / batches;
+    const auto together = prompts.subspan(begin, end - begin);
     std::optional<Decoder> own;
     if (!options.keep_cache) {
       own.emplace(model_, std::ssize(together), needed_context(model_, options, together),

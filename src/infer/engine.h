@@ -32,11 +32,13 @@ struct GenerateOptions {
   std::vector<std::string> stop;  // texts that end a sample, themselves left out
   ContextOverflow overflow = ContextOverflow::stop;
   bool ignore_end_of_text = false;
-  int64_t logprobs = 0;    // alternatives to report per token; 0: none, and no logprobs at all
-  int64_t max_batch = 16;  // sequences that run together
+  int64_t logprobs = 0;  // alternatives to report per token; 0: none, and no logprobs at all
+  // Sequences that run together. 0: 16 on the CPU; 64 on a GPU, or fewer so that their cache takes
+  // a quarter of its memory at most.
+  int64_t max_batch = 0;
   // On every device what becomes of a sequence does not depend on how many run together. On a GPU
-  // that has one kernel for a step this costs reading the weights once for each 8 sequences, on
-  // others sequences run one by one.
+  // that has kernels for a whole step they then are chosen for 64 sequences however many there are,
+  // on others sequences run one by one.
   bool batch_invariant = false;
   // Of calls with one prompt each: what was read and written stays in the cache, and the next such
   // call reads only what its prompt does not begin with alike. The weights must not change between
@@ -89,6 +91,8 @@ class Engine {
 
  private:
   Decoder& conversation();
+  // How many sequences run together, each in a context of so many tokens.
+  int64_t batch_of(const GenerateOptions& options, int64_t context) const;
   void check_prompt(std::span<const TokenId> prompt, const GenerateOptions& options) const;
 
   Gpt& model_;

@@ -5,7 +5,14 @@
 namespace llm {
 namespace {
 constexpr int64_t kBlockSize = 64;  // tokens
+
+int64_t blocks_of(int64_t context) { return (context + kBlockSize - 1) / kBlockSize; }
 }  // namespace
+
+int64_t KvCache::sequence_bytes(const ModelConfig& config, int64_t context, DType dtype) {
+  return 2 * config.layers * blocks_of(context) * kBlockSize * config.kv_heads *
+         config.head_size() * dtype_bytes(dtype);
+}
 
 KvCache::KvCache(Backend& backend, const ModelConfig& config, int64_t sequences, int64_t context,
                  DType dtype)
@@ -15,11 +22,9 @@ KvCache::KvCache(Backend& backend, const ModelConfig& config, int64_t sequences,
       kv_heads_(config.kv_heads),
       head_size_(config.head_size()),
       host_lengths_(static_cast<size_t>(sequences), 0) {
-  const int64_t per_sequence = (context + kBlockSize - 1) / kBlockSize;
+  const int64_t per_sequence = blocks_of(context);
   blocks_ = sequences * per_sequence;
-  const int64_t elements =
-      2 * config.layers * blocks_ * kBlockSize * config.kv_heads * config.head_size();
-  memory_ = backend.allocate(elements * dtype_bytes(dtype), "key-value cache");
+  memory_ = backend.allocate(sequences * sequence_bytes(config, context, dtype), "key-value cache");
   cache_ = Tensor(memory_->data(), dtype,
                   {2 * config.layers, blocks_, kBlockSize, kv_heads_ * head_size_});
   table_memory_ = backend.allocate((blocks_ + sequences) * 4, "key-value cache");
@@ -53,7 +58,7 @@ void KvCache::copy_sequence(int64_t to, const KvCache& other, int64_t from, int6
   LLM_ASSERT(tokens <= context_ && tokens <= other.context_, "{}", tokens);
   LLM_ASSERT(to >= 0 && to < sequences_ && from >= 0 && from < other.sequences_);
   // A sequence's blocks lie one behind the other.
-  const int64_t blocks = (tokens + kBlockSize - 1) / kBlockSize;
+  const int64_t blocks = blocks_of(tokens);
   if (blocks == 0) return;
   const int64_t to_block = to * (blocks_ / sequences_);
   const int64_t from_block = from * (other.blocks_ / other.sequences_);

@@ -18,6 +18,8 @@ class KvCache {
   // Room for `sequences` sequences of `context` tokens each.
   KvCache(Backend& backend, const ModelConfig& config, int64_t sequences, int64_t context,
           DType dtype);
+  // Of the keys and values of one sequence.
+  static int64_t sequence_bytes(const ModelConfig& config, int64_t context, DType dtype);
 
   int64_t sequences() const { return sequences_; }
   int64_t context() const { return context_; }
