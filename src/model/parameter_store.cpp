@@ -13,6 +13,8 @@
 namespace llm {
 namespace {
 
+constexpr int64_t kBlock = 1 << 16;  // elements that a thread takes at a time
+
 int64_t product(const std::vector<int64_t>& shape) {
   return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
 }
@@ -167,7 +169,6 @@ void ParameterStore::set_weight_decay(float decay) {
 
 void ParameterStore::initialize(uint64_t seed) {
   constexpr int64_t kPiece = 1 << 20;  // elements on the host at once
-  constexpr int64_t kBlock = 1 << 16;  // elements per piece of work
   zero();
   std::vector<float> piece;
   for (size_t index = 0; index < parameters_.size(); ++index) {
@@ -228,9 +229,12 @@ void ParameterStore::write(int index, Tensor arena, std::span<const float> from,
   const int64_t written = last ? padded.size() - begin : count;
   if (written > count) backend_.fill(padded.slice(0, begin + count, written - count), 0);
   if (padded.dtype == DType::bf16) {
-    std::vector<uint16_t> rounded(from.size());
-    std::transform(from.begin(), from.end(), rounded.begin(), f32_to_bf16);
-    return backend_.copy_to_device(padded.slice(0, begin, count), rounded.data());
+    const auto rounded = std::make_unique_for_overwrite<uint16_t[]>(from.size());
+    parallel_for((count + kBlock - 1) / kBlock, thread_count(), [&](int64_t block) {
+      const int64_t first = block * kBlock, end = std::min(count, first + kBlock);
+      std::transform(from.begin() + first, from.begin() + end, rounded.get() + first, f32_to_bf16);
+    });
+    return backend_.copy_to_device(padded.slice(0, begin, count), rounded.get());
   }
   backend_.copy_to_device(padded.slice(0, begin, count), from.data());
   if (rounded_values_ && arena.data == values_.data) {

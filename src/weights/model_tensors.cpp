@@ -8,13 +8,16 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/parallel.h"
 
 namespace llm {
 namespace {
 
 constexpr const char* kAnotherModel = "does the config describe another model?";
-constexpr int64_t kPieceElements = 1 << 18;  // on the host at once
-constexpr size_t kMostProblems = 20;         // that one message lists
+constexpr int64_t kPieceElements = 1 << 18;   // on the host at once
+constexpr int64_t kLoadedElements = 1 << 22;  // the same where threads share them
+constexpr int64_t kThreadElements = 1 << 16;  // that are worth a thread
+constexpr size_t kMostProblems = 20;          // that one message lists
 
 // Compares a file with a model and gathers everything that does not fit.
 class Matcher {
@@ -208,19 +211,38 @@ DType ModelTensors::dtype() const {
   return first;
 }
 
+namespace {
+
+// ModelTensors::read by several threads, each of which takes some of the block's rows.
+void read_by_threads(const ModelTensors& tensors, std::span<float> into,
+                     const ParameterBlock& block, int threads) {
+  const int64_t parts =
+      std::clamp<int64_t>(block.rows * block.columns / kThreadElements, 1, threads);
+  parallel_for(parts, threads, [&](int64_t part) {
+    const int64_t begin = block.rows * part / parts, end = block.rows * (part + 1) / parts;
+    const auto values = into.subspan(static_cast<size_t>(begin * block.columns),
+                                     static_cast<size_t>((end - begin) * block.columns));
+    tensors.read(values,
+                 {block.index, block.row + begin, end - begin, block.column, block.columns});
+  });
+}
+
+}  // namespace
+
 void copy_to_store(ParameterStore& store, const ModelTensors& tensors) {
+  const int threads = thread_count();
   std::vector<float> piece;
   for (size_t i = 0; i < store.parameters().size(); ++i) {
     const Parameter& parameter = store.parameters()[i];
     const int index = static_cast<int>(i);
     if (!tensors.has(index)) continue;
     const int64_t all = parameter.shape[0], columns = columns_of(parameter);
-    const int64_t step = std::max<int64_t>(1, kPieceElements / columns);
+    const int64_t step = std::max<int64_t>(1, kLoadedElements / columns);
     for (int64_t row = 0; row < all; row += step) {
       const int64_t rows = std::min(step, all - row);
       piece.resize(static_cast<size_t>(rows * columns));
       const ParameterBlock block{index, row, rows, 0, columns};
-      tensors.read(piece, block);
+      read_by_threads(tensors, piece, block, threads);
       tensors.release(block);
       store.write(index, store.values(), piece, row * columns);
     }
