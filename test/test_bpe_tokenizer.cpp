@@ -1,10 +1,12 @@
 #include <gtest/gtest.h>
 #include <time.h>
 
+#include <fstream>
 #include <thread>
 
 #include "base/error.h"
 #include "support/sample_data.h"
+#include "support/temporary_directory.h"
 #include "support/text_samples.h"
 #include "text/bpe_tokenizer.h"
 #include "text/pattern.h"
@@ -240,6 +242,29 @@ TEST(BpeTokenizer, OptionsOfTheFormat) {
   const BpeTokenizer added(spec, "test");
   EXPECT_EQ(added.encode("<x>"), std::vector<TokenId>({zebra + 1}));
   EXPECT_EQ(added.special_tokens().size(), 1u);
+}
+
+TEST(BpeTokenizer, TheFolderNamesWhatEndsTexts) {
+  BpeSpec spec = dynamic_cast<const BpeTokenizer&>(*test::small_bpe_tokenizer(kGpt2Pattern)).spec();
+  ASSERT_EQ(spec.added.size(), 1u);
+  const TokenId end = spec.added[0].id;
+  spec.added[0].text = spec.tokens[static_cast<size_t>(end)] = "</s>";
+  const test::TemporaryDirectory directory;
+  BpeTokenizer(spec, "test").save(directory.path());
+  EXPECT_EQ(load_tokenizer(directory.path())->end_of_text(), std::nullopt);
+  const auto with = [&](const char* config) {
+    std::ofstream(directory / "tokenizer_config.json") << config;
+    return load_tokenizer(directory.path());
+  };
+  EXPECT_EQ(with(R"({"eos_token": "<none>"})")->end_of_text(), std::nullopt);
+  EXPECT_EQ(with(R"({"eos_token": "</s>"})")->end_of_text(), end);
+  const auto tokenizer = with(R"({"eos_token": {"content": "</s>", "lstrip": false}})");
+  EXPECT_EQ(tokenizer->end_of_text(), end);
+  // It goes where the tokenizer goes.
+  const test::TemporaryDirectory other;
+  tokenizer->save(other.path());
+  EXPECT_EQ(load_tokenizer(other.path())->end_of_text(), end);
+  EXPECT_EQ(load_tokenizer(other.path())->hash(), tokenizer->hash());
 }
 
 TEST(BpeTokenizer, HashDependsOnWhatDecidesTheIds) {

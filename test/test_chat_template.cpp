@@ -208,6 +208,12 @@ TEST_F(ChatTemplateFile, TheFolderNamesItsTemplate) {
   EXPECT_EQ(read(R"({"chat_template": "{% for m in messages %}{{'<|im_start|>' + m['role']}}"})"),
             ChatTemplate::chatml);
   EXPECT_EQ(read(R"({"chat_template": "[INST] {{ x }} [/INST]"})"), std::nullopt);
+  // Newer folders have it in a file of its own.
+  std::ofstream(directory_ / "chat_template.jinja") << "{{ '<|im_start|>' + role }}";
+  EXPECT_EQ(read("{}"), ChatTemplate::chatml);
+  EXPECT_EQ(read(R"({"chat_template_name": "alpaca"})"), ChatTemplate::alpaca);
+  fs::remove(directory_ / "tokenizer_config.json");
+  EXPECT_EQ(read_chat_template(directory_.path()), ChatTemplate::chatml);
 }
 
 TEST_F(ChatTemplateFile, WrongNamesAreRefused) {

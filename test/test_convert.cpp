@@ -154,6 +154,10 @@ TEST_F(Convert, WhatAFormatCannotHoldIsRefused) {
   refused(wide, ModelFormat::book, DType::f32, "MLP");
   refused(config_with(false), ModelFormat::llm_c, DType::f32, "tied");
   refused(config_with(true), ModelFormat::llm_c, DType::f16, "f16");
+  ModelConfig other = config_with(true);
+  other.norm_epsilon = 1e-3f;
+  refused(other, ModelFormat::llm_c, DType::f32, "this model's 0.001");
+  refused(other, ModelFormat::book, DType::f32, "this model's 0.001");
 }
 
 TEST_F(Convert, AValueBeyondTheTypeIsRefusedWithItsTensor) {

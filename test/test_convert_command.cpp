@@ -198,6 +198,45 @@ TEST_F(ConvertCommand, NothingOfAnotherTokenizerStays) {
   EXPECT_FALSE(fs::exists(out / "tokenizer_config.json"));
 }
 
+TEST_F(ConvertCommand, WeightsOfAnotherModelAreNotLeftBeside) {
+  const std::string model = model_.string();
+  const std::vector<std::string> to_other = {"export", model, "-o", path("other"), "--force"};
+  const auto in_format = [&](const char* format) {
+    std::vector<std::string> arguments = to_other;
+    arguments.insert(arguments.end(), {"--format", format});
+    return arguments;
+  };
+  ASSERT_EQ(llm({"export", model, "-o", path("other")}).exit_code, 0);
+  expect_exit(2, "has model.safetensors", in_format("book"));
+  expect_exit(2, "has model.safetensors", in_format("llm.c"));
+  EXPECT_FALSE(fs::exists(directory_ / "other/model.pth"));
+  // The weights beside are the same model's.
+  EXPECT_EQ(
+      llm({"export", path("other"), "-o", path("other"), "--force", "--format", "book"}).exit_code,
+      0);
+  std::ofstream(directory_ / "other/adapter_config.json") << "{}";
+  expect_exit(2, "has adapter_config.json", to_other);
+}
+
+TEST_F(ConvertCommand, WhatATokenizerIsSaidToBeComesAlong) {
+  const fs::path source = directory_ / "source";
+  ASSERT_EQ(llm({"export", model_.string(), "-o", source.string()}).exit_code, 0);
+  std::ofstream(source / "tokenizer_config.json")
+      << R"({"pad_token": "<|endoftext|>", "unk_token": {"content": "<|endoftext|>"},
+             "eos_token": "<none>"})";
+  std::ofstream(source / "chat_template.jinja") << "{{ '<|im_start|>' }}";
+  ASSERT_EQ(llm({"export", source.string(), "-o", path("out")}).exit_code, 0);
+  const Json config = read_json_file(path("out/tokenizer_config.json"));
+  for (const char* key : {"pad_token", "unk_token", "eos_token", "bos_token"}) {
+    EXPECT_EQ(config[key], "<|endoftext|>") << key;
+  }
+  EXPECT_EQ(config["chat_template"], "{{ '<|im_start|>' }}");
+  // Those of another tokenizer do not.
+  ASSERT_EQ(llm({"export", source.string(), "-o", path("bytes"), "--tokenizer", "bytes"}).exit_code,
+            0);
+  EXPECT_FALSE(read_json_file(path("bytes/tokenizer_config.json")).contains("pad_token"));
+}
+
 TEST_F(ConvertCommand, WeightsThatAreNoNumbersAreAWarning) {
   const ProcessResult sound = llm({"import", model_.string(), "-o", path("sound"), "--json"});
   EXPECT_EQ(sound.err.find("NaN"), std::string::npos) << sound.err;

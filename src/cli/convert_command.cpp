@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/downloads.h"
 #include "base/error.h"
@@ -44,6 +45,24 @@ void require_empty(const ConvertArguments& arguments) {
   if (arguments.force || !fs::exists(to) || fs::is_empty(to)) return;
   fail_usage(arguments.to, "the folder is not empty",
              "choose another with -o, or replace files in it with --force");
+}
+
+// --force replaces files, and other weights beside the new ones would be read instead of them or be
+// in their way.   source: the folder that is read
+void require_no_other_weights(const ConvertArguments& arguments, bool adapters,
+                              const fs::path& source) {
+  const fs::path to = arguments.to;
+  const bool hugging_face = parse_model_format(arguments.format) == ModelFormat::hugging_face;
+  std::error_code error;
+  if (!hugging_face && fs::equivalent(source, to, error)) return;  // the same model's
+  std::vector<const char*> others;
+  if (adapters || !hugging_face) others = {"model.safetensors", "model.safetensors.index.json"};
+  if (!adapters) others.push_back("adapter_config.json");
+  for (const char* name : others) {
+    if (!fs::exists(to / name, error)) continue;
+    fail_usage(arguments.to, fmt::format("has {}, which would stay beside the new weights", name),
+               "remove it, or choose another folder with -o");
+  }
 }
 
 // By --tokenizer, or that of the folder where the model lies.
@@ -99,6 +118,10 @@ void run_conversion(const ConvertArguments& arguments, const ModelLocation& loca
   if (arguments.dtype != "keep") target.dtype = parse_file_dtype(arguments.dtype);
   target.tokenizer = tokenizer;
   if (fs::is_directory(location.named())) target.taught = chat_template_of(location);
+  if (tokenizer != nullptr && arguments.tokenizer.empty()) {
+    const auto own = read_model_tokenizer(location.named());
+    target.facts = read_tokenizer_facts(own ? location.named() : location.folder);
+  }
   Progress progress(!arguments.json);
   target.progress = [&](int64_t done, int64_t all) {
     progress.show(fmt::format("{} | {} of {} parameters", target.directory.string(),
@@ -112,6 +135,7 @@ void run_conversion(const ConvertArguments& arguments, const ModelLocation& loca
 }
 
 void convert(const ConvertArguments& arguments, const ModelSource& source, ModelConfig config) {
+  require_no_other_weights(arguments, /*adapters=*/false, source.folder);
   const ModelLocation location{source.folder, {}};
   const auto tokenizer = tokenizer_for(arguments, location);
   const bool told = source.config && source.naming != Naming::llm_c;  // by a config.json
@@ -144,6 +168,7 @@ AdapterBase adapter_base_for(const ConvertArguments& arguments, const ModelLocat
 
 // Reading them compares all shapes with those of the base.
 void convert_from_adapters(const ConvertArguments& arguments, const ModelLocation& location) {
+  require_no_other_weights(arguments, !arguments.merge, location.adapters);
   verify_model_files(location.folder);
   verify_model_files(location.adapters);
   const auto backend = make_backend("cpu");

@@ -53,6 +53,13 @@ BpeTokenizer::BpeTokenizer(BpeSpec spec, const std::string& where) : spec_(std::
 
 BpeTokenizer::~BpeTokenizer() = default;
 
+void BpeTokenizer::end_texts_with(std::string_view special) {
+  if (end_of_text_) return;
+  for (const SpecialToken& token : specials_) {
+    if (token.text == special) end_of_text_ = token.id;
+  }
+}
+
 void BpeTokenizer::check(const std::string& where) const {
   std::unordered_map<uint64_t, size_t> ranks;
   ranks.reserve(spec_.merges.size());
@@ -260,6 +267,10 @@ void BpeTokenizer::save(const fs::path& directory) const {
   write_file_atomically(directory / "tokenizer.json", bpe_to_json(spec_));
   write_file_atomically(directory / "vocab.json", bpe_to_vocab_json(spec_));
   write_file_atomically(directory / "merges.txt", bpe_to_merges_text(spec_));
+  if (!end_of_text_ || spec_.tokens[static_cast<size_t>(*end_of_text_)] == kEndOfText) return;
+  // The other files do not tell it.
+  const Json config = {{"eos_token", spec_.tokens[static_cast<size_t>(*end_of_text_)]}};
+  write_file_atomically(directory / "tokenizer_config.json", to_pretty_text(config));
 }
 
 }  // namespace llm

@@ -52,6 +52,9 @@ class BpeTokenizer final : public Tokenizer {
   int64_t vocab_size() const override { return static_cast<int64_t>(spec_.tokens.size()); }
   std::span<const SpecialToken> special_tokens() const override { return specials_; }
   std::optional<TokenId> end_of_text() const override { return end_of_text_; }
+  // Lets the special token of this text end texts where <|endoftext|> is none; nothing if there is
+  // no such token.
+  void end_texts_with(std::string_view special);
   std::string kind() const override { return "bpe"; }
   std::string hash() const override;
   void save(const fs::path& directory) const override;

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "text/special_tokens.h"
+#include "text/tokenizer_facts.h"
 
 namespace llm {
 namespace {
@@ -19,7 +20,7 @@ constexpr std::string_view kInstruction = "### Instruction:", kInput = "### Inpu
                            kResponse = "### Response:";
 constexpr const char* kConfigFile = "tokenizer_config.json";
 constexpr const char* kNameKey = "chat_template_name";
-constexpr JsonLimits kConfigLimits = {.max_depth = 16, .max_bytes = 4 << 20, .max_values = 200'000};
+constexpr JsonLimits kConfigLimits = kTokenizerFactLimits;
 
 constexpr std::array kTemplates = {
     std::pair{ChatTemplate::plain, std::string_view("plain")},
@@ -241,19 +242,21 @@ std::optional<ChatTemplate> read_chat_template(const fs::path& directory) {
   if (const fs::path path = directory / kChatFile; fs::exists(path)) {
     return parse_chat_file(read_text_file(path, kConfigLimits.max_bytes), path.string());
   }
-  const fs::path path = directory / kConfigFile;
-  if (!fs::exists(path)) return std::nullopt;
-  const Json json = read_json_file(path, kConfigLimits);
-  const JsonObject config(json, path.string());
-  if (config.has(kNameKey)) return template_at(config, kNameKey);
-  if (!config.has("chat_template")) return std::nullopt;
+  if (const fs::path path = directory / kConfigFile; fs::exists(path)) {
+    const Json json = read_json_file(path, kConfigLimits);
+    const JsonObject config(json, path.string());
+    if (config.has(kNameKey)) return template_at(config, kNameKey);
+  }
+  const TokenizerFacts facts = read_tokenizer_facts(directory);
+  if (facts.chat_template.is_null()) return std::nullopt;
   // A list of several templates in older files: looked through as text.
-  const std::string jinja = config.value("chat_template").dump();
-  if (jinja.find(kTurnStart) != std::string::npos) return ChatTemplate::chatml;
+  if (facts.chat_template.dump().find(kTurnStart) != std::string::npos) {
+    return ChatTemplate::chatml;
+  }
   log_warning(
-      fmt::format("{}: its chat_template is not one that this program knows; choose one "
+      fmt::format("{}: its chat template is not one that this program knows; choose one "
                   "with --template",
-                  path.string()));
+                  facts.chat_template_file.string()));
   return std::nullopt;
 }
 

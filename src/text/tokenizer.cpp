@@ -5,6 +5,8 @@
 
 #include "base/downloads.h"
 #include "base/error.h"
+#include "text/bpe_tokenizer.h"
+#include "text/tokenizer_facts.h"
 #include "text/tokenizer_json.h"
 
 namespace llm {
@@ -40,9 +42,7 @@ bool is_there(const fs::path& path) {
   return fs::exists(path, error);
 }
 
-}  // namespace
-
-std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& directory) {
+std::unique_ptr<Tokenizer> read_vocabulary(const fs::path& directory) {
   constexpr int64_t kMaxBytes = int64_t{1} << 28;
   constexpr const char* kHint =
       "damaged, or not byte-level BPE: take a fresh copy, or make one with `llm tokenizer train`";
@@ -61,6 +61,17 @@ std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& directory) {
   fail_input(directory.string(),
              is_there(directory) ? "there is no tokenizer here" : "there is no such folder",
              "a folder with tokenizer.json, or with vocab.json and merges.txt, is needed");
+}
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& directory) {
+  auto tokenizer = read_vocabulary(directory);
+  auto* bpe = dynamic_cast<BpeTokenizer*>(tokenizer.get());
+  if (bpe != nullptr && !bpe->end_of_text()) {
+    bpe->end_texts_with(read_tokenizer_facts(directory).eos);
+  }
+  return tokenizer;
 }
 
 std::unique_ptr<Tokenizer> open_tokenizer(const std::string& spec, const fs::path& tokenizer_dir) {

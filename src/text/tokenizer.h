@@ -21,6 +21,9 @@ struct SpecialToken {
   TokenId id;
 };
 
+// Where Error{input} of an encode() says that it is: whoever knows the text's name puts it there.
+inline constexpr const char* kTextOfATokenizer = "text";
+
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
@@ -47,7 +50,8 @@ class Tokenizer {
 
   virtual int64_t vocab_size() const = 0;
   virtual std::span<const SpecialToken> special_tokens() const = 0;
-  // The id of <|endoftext|>, if the vocabulary has one: what separates documents and ends texts.
+  // What separates documents and ends texts: the id of <|endoftext|>, or if the vocabulary has
+  // none, of the special token that the folder's tokenizer_config.json names as eos_token.
   virtual std::optional<TokenId> end_of_text() const = 0;
   // "bpe", "bytes" or "chars".
   virtual std::string kind() const = 0;

@@ -84,10 +84,11 @@ fs::path find_adapters(const fs::path& folder) {
 ModelLocation locate_model(const std::string& model, const std::string& base) {
   const fs::path folder = find_adapters(model);
   if (!fs::is_directory(folder) || !is_adapter_folder(folder)) {
+    const fs::path whole = resolve_model_folder(model);
     if (!base.empty()) {
       fail_usage("--base", fmt::format("is of adapters, and {} has none", model), "leave it out");
     }
-    return {resolve_model_folder(model), {}};
+    return {whole, {}};
   }
   if (has_weights(folder)) {
     fail_input(model, "has the weights of a whole model and adapters, too; which are meant?",

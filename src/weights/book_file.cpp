@@ -28,6 +28,12 @@ void require_book_form(const ModelConfig& config) {
     fail_usage("--format book", "its MLP has 4 times as many channels, this model's has not",
                "export it in another --format");
   }
+  if (config.norm_epsilon != ModelConfig().norm_epsilon) {
+    fail_usage("--format book",
+               fmt::format("its layer norms add {} to the variance, this model's {}",
+                           ModelConfig().norm_epsilon, config.norm_epsilon),
+               "export it in another --format");
+  }
 }
 
 void write_book_file(const fs::path& path, const ModelConfig& config, const ParameterStore& store,

@@ -28,7 +28,8 @@ void check_tokenizer(const Tokenizer& tokenizer, const ModelConfig& config,
 // model that was in the folder: what is not written anew would be taken for a part of this one.
 void finish_folder(const ConversionTarget& target) {
   if (target.taught) write_chat_file(target.directory, *target.taught);
-  std::vector<const char*> others = {"added_tokens.json", "special_tokens_map.json"};
+  std::vector<const char*> others = {"added_tokens.json", "special_tokens_map.json",
+                                     "chat_template.jinja"};
   const bool bpe = target.tokenizer != nullptr && target.tokenizer->kind() == "bpe";
   if (!bpe) others.insert(others.end(), {"vocab.json", "merges.txt"});
   if (target.tokenizer == nullptr) others.push_back("tokenizer.json");
@@ -42,7 +43,7 @@ fs::path write_format(const ModelConfig& config, const ParameterStore& store,
                       const ReadParameter& read, DType dtype, const ConversionTarget& target) {
   const Tokenizer* tokenizer = target.tokenizer;
   if (target.format == ModelFormat::hugging_face) {
-    write_model_folder(target.directory, {config, store, read, dtype, tokenizer});
+    write_model_folder(target.directory, {config, store, read, dtype, tokenizer, target.facts});
     return target.directory / kWeightsFile;
   }
   require_language_model(config, "this format");
@@ -159,7 +160,7 @@ ConversionResult convert_adapters(const Gpt& model, const AdapterBase& base, boo
     result.parameters += parameter.free_size();
   }
   write_adapter_folder(target.directory, model, base, with_score);
-  write_tokenizer_files(target.directory, config, target.tokenizer);
+  write_tokenizer_files(target.directory, config, target.tokenizer, target.facts);
   finish_folder(target);
   return result;
 }

@@ -9,6 +9,7 @@
 #include "model/gpt.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
+#include "text/tokenizer_facts.h"
 #include "weights/adapter_folder.h"
 #include "weights/model_source.h"
 
@@ -30,6 +31,7 @@ struct ConversionTarget {
   fs::path directory;
   std::optional<DType> dtype;            // nothing: that of the source (f32 if it has several)
   const Tokenizer* tokenizer = nullptr;  // its files come into the folder too
+  TokenizerFacts facts = {};             // of where the tokenizer comes from
   std::optional<ChatTemplate> taught;    // the template that the model was taught in
   std::function<void(int64_t done, int64_t all)> progress = [](int64_t, int64_t) {};  // parameters
 };

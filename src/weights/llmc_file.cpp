@@ -133,6 +133,12 @@ void require_llmc_form(const ModelConfig& config, DType dtype) {
     fail_usage("--format llm.c", "its MLP has 4 times as many channels, this model's has not",
                hint);
   }
+  if (config.norm_epsilon != ModelConfig().norm_epsilon) {
+    fail_usage("--format llm.c",
+               fmt::format("its layer norms add {} to the variance, this model's {}",
+                           ModelConfig().norm_epsilon, config.norm_epsilon),
+               hint);
+  }
   if (dtype == DType::f16) fail_usage("--format llm.c", "has no f16", "f32 or bf16");
 }
 

@@ -82,15 +82,23 @@ Json generation_config(const ModelConfig& config) {
 
 // Tells transformers to take tokenizer.json as it is; for the model type gpt2 it would otherwise
 // build a tokenizer of its own from the vocabulary, with the pattern of GPT-2.
-Json tokenizer_config(const ModelConfig& config, const Tokenizer& tokenizer) {
+Json tokenizer_config(const ModelConfig& config, const Tokenizer& tokenizer,
+                      const TokenizerFacts& facts) {
   Json json;
   json["tokenizer_class"] = "PreTrainedTokenizerFast";
   json["model_max_length"] = config.context;
   json["clean_up_tokenization_spaces"] = false;
   for (const SpecialToken& token : tokenizer.special_tokens()) {
-    if (token.id != tokenizer.end_of_text()) continue;
-    json["bos_token"] = json["eos_token"] = token.text;
+    if (token.id == tokenizer.end_of_text()) json["bos_token"] = json["eos_token"] = token.text;
   }
+  for (const SpecialToken& token : tokenizer.special_tokens()) {
+    for (const auto& [key, text] :
+         {std::pair("bos_token", &facts.bos), std::pair("eos_token", &facts.eos),
+          std::pair("unk_token", &facts.unk), std::pair("pad_token", &facts.pad)}) {
+      if (token.text == *text) json[key] = token.text;
+    }
+  }
+  if (!facts.chat_template.is_null()) json["chat_template"] = facts.chat_template;
   return json;
 }
 
@@ -168,7 +176,7 @@ void write_model_folder(const fs::path& directory, const ModelFolderContents& co
   });
   write_file_atomically(directory / kGenerationConfigFile,
                         to_pretty_text(generation_config(contents.config)));
-  write_tokenizer_files(directory, contents.config, contents.tokenizer);
+  write_tokenizer_files(directory, contents.config, contents.tokenizer, contents.facts);
   write_model_config(directory, contents.config, contents.dtype);
   sync_directory(directory);
 }
@@ -188,11 +196,11 @@ void write_model_config(const fs::path& directory, const ModelConfig& config, DT
 }
 
 void write_tokenizer_files(const fs::path& directory, const ModelConfig& config,
-                           const Tokenizer* tokenizer) {
+                           const Tokenizer* tokenizer, const TokenizerFacts& facts) {
   if (tokenizer == nullptr) return;
   tokenizer->save(directory);
   write_file_atomically(directory / "tokenizer_config.json",
-                        to_pretty_text(tokenizer_config(config, *tokenizer)));
+                        to_pretty_text(tokenizer_config(config, *tokenizer, facts)));
 }
 
 ModelConfig read_model_config(const fs::path& directory) {

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "model/gpt.h"
 #include "text/tokenizer.h"
+#include "text/tokenizer_facts.h"
 #include "weights/model_tensors.h"
 
 namespace llm {
@@ -20,6 +21,7 @@ struct ModelFolderContents {
   ReadParameter read;
   DType dtype = DType::f32;              // of the weights in the file
   const Tokenizer* tokenizer = nullptr;  // may stay null
+  TokenizerFacts facts = {};             // of where it comes from
 };
 
 // Writes config.json, generation_config.json, model.safetensors (logical shapes, Hugging Face names
@@ -32,9 +34,10 @@ void write_model_folder(const fs::path& directory, const ModelFolderContents& co
 void write_model_folder(const fs::path& directory, const Gpt& model, const Tokenizer* tokenizer);
 // Its config.json alone, of weights in `dtype`.
 void write_model_config(const fs::path& directory, const ModelConfig& config, DType dtype);
-// Its tokenizer's part alone; nothing where that is null.
+// Its tokenizer's part alone; nothing where that is null. Facts that name tokens which it has not
+// are left out.
 void write_tokenizer_files(const fs::path& directory, const ModelConfig& config,
-                           const Tokenizer* tokenizer);
+                           const Tokenizer* tokenizer, const TokenizerFacts& facts = {});
 
 // config.json of a model folder, validated. Throws Error{input}.
 ModelConfig read_model_config(const fs::path& directory);

@@ -1,0 +1,25 @@
+// What a folder says of its tokenizer beside the vocabulary, as transformers writes it:
+// tokenizer_config.json, and chat_template.jinja in newer folders.
+#pragma once
+
+#include <string>
+
+#include "base/file.h"
+#include "base/json.h"
+
+namespace llm {
+
+struct TokenizerFacts {
+  std::string bos, eos, unk, pad;  // the texts of these tokens; empty: not told
+  Json chat_template;              // Jinja text, or a list of several; null: none
+  fs::path chat_template_file;     // that tells it
+};
+
+// Of a folder without these files: nothing. Throws Error{input} for damaged ones.
+TokenizerFacts read_tokenizer_facts(const fs::path& directory);
+
+// The limits of these files and of our own small ones beside them.
+inline constexpr JsonLimits kTokenizerFactLimits = {
+    .max_depth = 16, .max_bytes = 4 << 20, .max_values = 200'000};
+
+}  // namespace llm
