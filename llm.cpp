@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <exception>
@@ -73,15 +75,19 @@ std::string problem_of(const CLI::ParseError& error, const CLI::App& app) {
   return llm::plain_problem(error.what());
 }
 
-// What is required is the name of something. An empty one is most often an unset shell variable.
-void refuse_empty_names(CLI::App& app) {
-  const auto check = [](const std::string& name) {
-    return std::string(name.empty() ? "the name is empty; is a shell variable not set?" : "");
-  };
+// An empty value is most often an unset shell variable. These are texts, which may be empty.
+void refuse_empty_values(CLI::App& app) {
+  constexpr std::array kTexts = {"prompt", "system", "input", "stop"};
   for (CLI::Option* option : app.get_options()) {
-    if (option->get_required()) option->check(check);
+    const bool text = std::any_of(kTexts.begin(), kTexts.end(),
+                                  [&](const char* name) { return option->check_lname(name); });
+    if (text || option->get_items_expected_max() == 0) continue;
+    const char* problem = option->get_required() ? "the name is empty; is a shell variable not set?"
+                                                 : "is empty; is a shell variable not set?";
+    option->check(
+        [problem](const std::string& value) { return std::string(value.empty() ? problem : ""); });
   }
-  for (CLI::App* command : app.get_subcommands({})) refuse_empty_names(*command);
+  for (CLI::App* command : app.get_subcommands({})) refuse_empty_values(*command);
 }
 
 int run(int argc, char** argv) {
@@ -110,7 +116,7 @@ int run(int argc, char** argv) {
   llm::add_check_command(app);
   llm::add_bench_command(app);
   llm::add_plot_command(app);
-  refuse_empty_names(app);
+  refuse_empty_values(app);
 
   try {
     app.parse(argc, argv);

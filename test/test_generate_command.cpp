@@ -159,6 +159,13 @@ TEST_F(GenerateCommand, StopStringsEndTextAndTokens) {
   EXPECT_EQ(cut["finish_reason"], "stop_string");
   EXPECT_EQ(cut["ids"], Json(std::vector<int>(ids.begin(), ids.begin() + at)));
   EXPECT_EQ(cut["logprobs"].size(), at);
+  // Also where the first token ends it.
+  stopped.insert(stopped.end(), {"--stop", std::string(1, static_cast<char>(ids[0]))});
+  const Json none = last_line(generate(stopped).out);
+  if (ids[0] > 0 && ids[0] < 128) {
+    EXPECT_EQ(none["ids"], Json::array());
+    EXPECT_EQ(none["logprobs"], Json::array());
+  }
 }
 
 TEST_F(GenerateCommand, NumbersAreTheSameWhateverTheBatch) {
@@ -211,6 +218,8 @@ TEST_F(GenerateCommand, WrongCommandLinesAndInputsHaveTheirExitCodes) {
       {2, {"--temperature", "nan"}, "--temperature"},
       {2, {"--temperature", "warm"}, "--temperature"},
       {2, {"--top-p", "0"}, "--top-p"},
+      {2, {"--temperature", ""}, "--temperature: is empty"},
+      {2, {"--prompt-file", ""}, "--prompt-file: is empty"},
       {2, {"--top-k", "-1"}, "--top-k"},
       {2, {"--min-p", "2"}, "--min-p"},
       {2, {"--repetition-penalty", "0"}, "--repetition-penalty"},

@@ -14,6 +14,7 @@
 #include "cli/output.h"
 #include "train/signals.h"
 #include "weights/download.h"
+#include "weights/model_folder.h"
 
 namespace llm {
 namespace {
@@ -58,10 +59,23 @@ void check_numbers(const HubOptions& hub) {
   check("--retry-delay", hub.retry_delay, 0, 3'600);
 }
 
+// Whether commands can read the model; if not, the download has warned.
+bool is_readable(const fs::path& folder) {
+  try {
+    read_model_config(folder);
+  } catch (const Error&) {
+    return false;
+  }
+  return true;
+}
+
 void print_result(const DownloadArguments& arguments, const fs::path& folder,
                   const DownloadSummary& summary) {
   const std::string& model = arguments.options.model;
-  const std::string name = arguments.output.empty() ? short_model_name(model) : folder.string();
+  const bool spaces = folder.string().find(' ') != std::string::npos;
+  const std::string name = arguments.output.empty() ? short_model_name(model)
+                           : spaces                 ? "'" + folder.string() + "'"
+                                                    : folder.string();
   const std::string fetched =
       summary.fetched_files == 0
           ? "all there already"
@@ -75,6 +89,7 @@ void print_result(const DownloadArguments& arguments, const fs::path& folder,
                       summary.files_without_hash == 1 ? "it" : "them"));
   }
   if (!arguments.json) {
+    if (!is_readable(folder)) return;
     print(fmt::format("Try it: llm generate {} -p \"Once upon a time\"\n", name));
     return;
   }

@@ -22,11 +22,16 @@ std::vector<TokenId> encode_files(const std::string& path, const std::string& te
       tokenizer, thread_count(), /*allow_special=*/false,
       [&](std::span<const TokenId> ids) { tokens.insert(tokens.end(), ids.begin(), ids.end()); });
   DocumentPart part;
-  while (reader.next(part)) {
-    encoder.add(part.text);
-    if (part.last) encoder.end_document();
+  try {
+    while (reader.next(part)) {
+      encoder.add(part.text);
+      if (part.last) encoder.end_document();
+    }
+    encoder.finish();
+  } catch (const Error& error) {
+    if (error.where() != kTextOfATokenizer) throw;
+    throw Error(error.kind(), path, error.problem(), error.hint());
   }
-  encoder.finish();
   return tokens;
 }
 

@@ -175,24 +175,24 @@ Json logprobs_json(const Generation& result, const Tokenizer& tokenizer) {
   return list;
 }
 
-Json sample_json(const Generation& result, const Tokenizer& tokenizer) {
+Json sample_json(const Generation& result, const Tokenizer& tokenizer, bool logprobs) {
   Json json;
   json["ids"] = result.ids;
   json["text"] = result.text;
   json["finish_reason"] = finish_reason_name(result.reason);
-  if (!result.reports.empty()) json["logprobs"] = logprobs_json(result, tokenizer);
+  if (logprobs) json["logprobs"] = logprobs_json(result, tokenizer);
   return json;
 }
 
 // The keys of the first sample on top; all samples where there are several.
 Json result_json(const Prompt& prompt, const std::vector<Generation>& results,
-                 const Tokenizer& tokenizer, const GenerateFigures& figures) {
+                 const Tokenizer& tokenizer, const GenerateFigures& figures, bool logprobs) {
   Json json;
   json["prompt_ids"] = prompt.ids;
-  json.update(sample_json(results.front(), tokenizer));
+  json.update(sample_json(results.front(), tokenizer, logprobs));
   if (results.size() > 1) {
     for (const Generation& result : results) {
-      json["samples"].push_back(sample_json(result, tokenizer));
+      json["samples"].push_back(sample_json(result, tokenizer, logprobs));
     }
   }
   json["prefill_tokens"] = figures.prefill_tokens;
@@ -289,7 +289,9 @@ void generate(GenerateArguments arguments) {
       prompts, options,
       [&](int64_t sample, std::string_view text) { printer.receive(sample, text); });
   report(results, engine.figures(), model->config());
-  if (arguments.json) print_json(result_json(prompt, results, tokenizer, engine.figures()));
+  if (arguments.json)
+    print_json(
+        result_json(prompt, results, tokenizer, engine.figures(), arguments.options.logprobs > 0));
 }
 
 void add_instruction_options(CLI::App& command, GenerateArguments& arguments) {
