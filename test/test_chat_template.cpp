@@ -214,6 +214,9 @@ TEST_F(ChatTemplateFile, TheFolderNamesItsTemplate) {
   EXPECT_EQ(read(R"({"chat_template_name": "alpaca"})"), ChatTemplate::alpaca);
   fs::remove(directory_ / "tokenizer_config.json");
   EXPECT_EQ(read_chat_template(directory_.path()), ChatTemplate::chatml);
+  std::ofstream(directory_ / "chat_template.jinja") << "<|im_start|>\xff";
+  test::expect_error(ErrorKind::input, "byte 12 is no UTF-8",
+                     [&] { read_chat_template(directory_.path()); });
 }
 
 TEST_F(ChatTemplateFile, WrongNamesAreRefused) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -17,6 +18,8 @@ struct TokenizerFacts {
 
 // Of a folder without these files: nothing. Throws Error{input} for damaged ones.
 TokenizerFacts read_tokenizer_facts(const fs::path& directory);
+// Of the text of tokenizer_config.json; `where` is for messages.
+TokenizerFacts parse_tokenizer_config(std::string_view text, const std::string& where);
 
 // The limits of these files and of our own small ones beside them.
 inline constexpr JsonLimits kTokenizerFactLimits = {
