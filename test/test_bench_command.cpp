@@ -120,6 +120,7 @@ TEST_F(BenchOfAShape, DecodeSaysHowFastTokensCome) {
     EXPECT_GT(figures_.at(part).at("tokens_per_second"), 0) << part;
   }
   EXPECT_GT(figures_.at("alone").at("share_of_bandwidth_bound"), 0);
+  EXPECT_GT(figures_.at("prefill").at("share_of_a_large_product"), 0);
 }
 
 TEST(BenchCommand, Help) {
