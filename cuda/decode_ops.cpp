@@ -91,7 +91,7 @@ int64_t DecodeOps::sequences(const DecodeModel& model) const {
   return most > 0 && in_batches(model) ? kDecodeBatch : most;
 }
 
-// Of the kernel that takes a whole step.
+// That are best left to the kernel that takes a whole step.
 int64_t DecodeOps::at_once(const DecodeModel& model) const {
   if (!memory_ || model.layers.empty()) return 0;
   // A cache of another type than the model's is not for the kernels.

@@ -159,13 +159,20 @@ TEST_F(GenerateCommand, StopStringsEndTextAndTokens) {
   EXPECT_EQ(cut["finish_reason"], "stop_string");
   EXPECT_EQ(cut["ids"], Json(std::vector<int>(ids.begin(), ids.begin() + at)));
   EXPECT_EQ(cut["logprobs"].size(), at);
-  // Also where the first token ends it.
-  stopped.insert(stopped.end(), {"--stop", std::string(1, static_cast<char>(ids[0]))});
-  const Json none = last_line(generate(stopped).out);
-  if (ids[0] > 0 && ids[0] < 128) {
-    EXPECT_EQ(none["ids"], Json::array());
-    EXPECT_EQ(none["logprobs"], Json::array());
+  // Also where the first token ends it: with a seed whose first token is a character.
+  std::vector<std::string> first = common;
+  first.insert(first.end(), {"--logprobs", "1", "--seed", ""});
+  int id = 0;
+  for (int seed = 0; id < ' ' || id > '~'; ++seed) {
+    ASSERT_LT(seed, 200);
+    first.back() = std::to_string(seed);
+    id = last_line(generate(first).out)["ids"][0];
   }
+  first.insert(first.end(), {"--stop", std::string(1, static_cast<char>(id))});
+  const Json none = last_line(generate(first).out);
+  EXPECT_EQ(none["finish_reason"], "stop_string");
+  EXPECT_EQ(none["ids"], Json::array());
+  EXPECT_EQ(none["logprobs"], Json::array());
 }
 
 TEST_F(GenerateCommand, NumbersAreTheSameWhateverTheBatch) {

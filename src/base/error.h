@@ -52,6 +52,17 @@ auto with_hint(const char* hint, const Call& call) {
   }
 }
 
+// Returns call(). An Error that leaves it is said to be at `where`: for the code that knows what a
+// text is called, around the code that knows the text alone.
+template <typename Call>
+auto with_where(const std::string& where, const Call& call) {
+  try {
+    return call();
+  } catch (const Error& error) {
+    throw Error(error.kind(), where, error.problem(), error.hint());
+  }
+}
+
 // Shorthands for the kinds that most code throws.
 [[noreturn]] void fail_usage(std::string where, std::string what, std::string hint = {});
 [[noreturn]] void fail_input(std::string where, std::string what, std::string hint = {});

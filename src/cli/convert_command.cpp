@@ -21,6 +21,7 @@
 #include "weights/adapter_folder.h"
 #include "weights/convert.h"
 #include "weights/model_folder.h"
+#include "weights/safetensors.h"
 #include "weights/weights_hash.h"
 
 namespace llm {
@@ -56,8 +57,8 @@ void require_no_other_weights(const ConvertArguments& arguments, bool adapters,
   std::error_code error;
   if (!hugging_face && fs::equivalent(source, to, error)) return;  // the same model's
   std::vector<const char*> others;
-  if (adapters || !hugging_face) others = {"model.safetensors", "model.safetensors.index.json"};
-  if (!adapters) others.push_back("adapter_config.json");
+  if (adapters || !hugging_face) others = {kWeightsFile, kIndexFile};
+  if (!adapters) others.push_back(kAdapterConfigFile);
   for (const char* name : others) {
     if (!fs::exists(to / name, error)) continue;
     fail_usage(arguments.to, fmt::format("has {}, which would stay beside the new weights", name),
@@ -119,8 +120,7 @@ void run_conversion(const ConvertArguments& arguments, const ModelLocation& loca
   target.tokenizer = tokenizer;
   if (fs::is_directory(location.named())) target.taught = chat_template_of(location);
   if (tokenizer != nullptr && arguments.tokenizer.empty()) {
-    const auto own = read_model_tokenizer(location.named());
-    target.facts = read_tokenizer_facts(own ? location.named() : location.folder);
+    target.facts = read_tokenizer_facts(tokenizer_folder_of(location));
   }
   Progress progress(!arguments.json);
   target.progress = [&](int64_t done, int64_t all) {

@@ -22,16 +22,13 @@ std::vector<TokenId> encode_files(const std::string& path, const std::string& te
       tokenizer, thread_count(), /*allow_special=*/false,
       [&](std::span<const TokenId> ids) { tokens.insert(tokens.end(), ids.begin(), ids.end()); });
   DocumentPart part;
-  try {
-    while (reader.next(part)) {
+  while (reader.next(part)) {
+    with_where(path, [&] {
       encoder.add(part.text);
       if (part.last) encoder.end_document();
-    }
-    encoder.finish();
-  } catch (const Error& error) {
-    if (error.where() != kTextOfATokenizer) throw;
-    throw Error(error.kind(), path, error.problem(), error.hint());
+    });
   }
+  with_where(path, [&] { encoder.finish(); });
   return tokens;
 }
 

@@ -113,9 +113,13 @@ std::optional<ChatTemplate> chat_template_of(const ModelLocation& location) {
   return own || !location.adapted() ? own : read_chat_template(location.folder);
 }
 
+fs::path tokenizer_folder_of(const ModelLocation& location) {
+  const bool own = !location.adapted() || has_tokenizer(location.named());
+  return own ? location.named() : location.folder;
+}
+
 std::unique_ptr<Tokenizer> read_tokenizer_of(const ModelLocation& location) {
-  auto own = read_model_tokenizer(location.named());
-  return own || !location.adapted() ? std::move(own) : read_model_tokenizer(location.folder);
+  return read_model_tokenizer(tokenizer_folder_of(location));
 }
 
 std::unique_ptr<Gpt> load_weights(const OpenedModel& opened) {

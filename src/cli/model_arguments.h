@@ -55,7 +55,9 @@ std::unique_ptr<Gpt> load_weights(const OpenedModel& opened);
 // The template that a model was taught in, where its folder, or that of the base of adapters, names
 // one.
 std::optional<ChatTemplate> chat_template_of(const ModelLocation& location);
-// The tokenizer in the folder of adapters or else in that of their base; null if there is none.
+// Where the tokenizer lies: in the folder of adapters or else in that of their base.
+fs::path tokenizer_folder_of(const ModelLocation& location);
+// The tokenizer there; null if there is none.
 std::unique_ptr<Tokenizer> read_tokenizer_of(const ModelLocation& location);
 
 // Throws Error{usage} for an empty text of --stop, which ends nothing.

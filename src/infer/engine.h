@@ -37,8 +37,9 @@ struct GenerateOptions {
   // a quarter of its memory at most.
   int64_t max_batch = 0;
   // On every device what becomes of a sequence does not depend on how many run together. On a GPU
-  // that has kernels for a whole step they then are chosen for 64 sequences however many there are,
-  // on others sequences run one by one.
+  // that has kernels for a whole step those for many sequences then take few ones, too, or where
+  // there are none (f32), those for few read the weights again and again; on others sequences run
+  // one by one.
   bool batch_invariant = false;
   // Of calls with one prompt each: what was read and written stays in the cache, and the next such
   // call reads only what its prompt does not begin with alike. The weights must not change between

@@ -123,7 +123,7 @@ bool MergeQueue::pop(uint32_t& rank, uint32_t& position) {
 void Bpe::encode_long(std::string_view piece, BpeScratch& scratch,
                       std::vector<TokenId>& ids) const {
   if (piece.size() >= kEnd) {
-    fail_input(kTextOfATokenizer, fmt::format("a word of {} bytes", with_commas(piece.size())),
+    fail_input("text", fmt::format("a word of {} bytes", with_commas(piece.size())),
                "words must be shorter than 4 GiB");
   }
   auto& symbols = scratch.symbols;

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "text/tokenizer_facts.h"
 #include "text/tokenizer_json.h"
 #include "text/unicode.h"
 
@@ -270,7 +271,7 @@ void BpeTokenizer::save(const fs::path& directory) const {
   if (!end_of_text_ || spec_.tokens[static_cast<size_t>(*end_of_text_)] == kEndOfText) return;
   // The other files do not tell it.
   const Json config = {{"eos_token", spec_.tokens[static_cast<size_t>(*end_of_text_)]}};
-  write_file_atomically(directory / "tokenizer_config.json", to_pretty_text(config));
+  write_file_atomically(directory / kTokenizerConfigFile, to_pretty_text(config));
 }
 
 }  // namespace llm

@@ -77,7 +77,7 @@ void CharTokenizer::encode(std::string_view text, std::vector<TokenId>& ids, boo
                             text.substr(at, character.length))
               : fmt::format("the invalid byte 0x{:02X}",
                             static_cast<uint32_t>(character.code_point));
-      fail_input(kTextOfATokenizer,
+      fail_input("text",
                  fmt::format("{} at byte {} is not in the vocabulary of {} characters", name,
                              with_commas(at), with_commas(vocab_size())),
                  "a `chars` tokenizer knows the characters of its training text only");

@@ -18,9 +18,6 @@ namespace {
 constexpr std::string_view kTurnStart = "<|im_start|>", kTurnEnd = "<|im_end|>";
 constexpr std::string_view kInstruction = "### Instruction:", kInput = "### Input:",
                            kResponse = "### Response:";
-constexpr const char* kConfigFile = "tokenizer_config.json";
-constexpr const char* kNameKey = "chat_template_name";
-constexpr JsonLimits kConfigLimits = kTokenizerFactLimits;
 
 constexpr std::array kTemplates = {
     std::pair{ChatTemplate::plain, std::string_view("plain")},
@@ -218,19 +215,18 @@ ChatStops chat_stops(ChatTemplate format, const Tokenizer& tokenizer) {
 
 namespace {
 
-// A template by the name that `object` has at `key`.
-ChatTemplate template_at(const JsonObject& object, const char* key) {
-  const std::string name = object.text(key);
+// A template by the name that the file has at `key`.
+ChatTemplate template_at(const std::string& name, const std::string& file, const char* key) {
   if (const auto format = find_template(name)) return *format;
-  object.fail(key,
-              fmt::format("\"{}\" is none of plain, book, alpaca, chatml", name.substr(0, 100)));
+  fail_input(file, fmt::format("{}: \"{}\" is none of plain, book, alpaca, chatml", key,
+                               name.substr(0, 100)));
 }
 
 }  // namespace
 
 ChatTemplate parse_chat_file(std::string_view text, const std::string& where) {
-  const Json json = parse_json(text, where, kConfigLimits);
-  return template_at(JsonObject(json, where), "template");
+  const Json json = parse_json(text, where, kTokenizerFactLimits);
+  return template_at(JsonObject(json, where).text("template"), where, "template");
 }
 
 void write_chat_file(const fs::path& directory, ChatTemplate format) {
@@ -240,14 +236,13 @@ void write_chat_file(const fs::path& directory, ChatTemplate format) {
 
 std::optional<ChatTemplate> read_chat_template(const fs::path& directory) {
   if (const fs::path path = directory / kChatFile; fs::exists(path)) {
-    return parse_chat_file(read_text_file(path, kConfigLimits.max_bytes), path.string());
-  }
-  if (const fs::path path = directory / kConfigFile; fs::exists(path)) {
-    const Json json = read_json_file(path, kConfigLimits);
-    const JsonObject config(json, path.string());
-    if (config.has(kNameKey)) return template_at(config, kNameKey);
+    return parse_chat_file(read_text_file(path, kTokenizerFactLimits.max_bytes), path.string());
   }
   const TokenizerFacts facts = read_tokenizer_facts(directory);
+  if (facts.chat_template_name) {
+    return template_at(*facts.chat_template_name, (directory / kTokenizerConfigFile).string(),
+                       "chat_template_name");
+  }
   if (facts.chat_template.is_null()) return std::nullopt;
   // A list of several templates in older files: looked through as text.
   if (facts.chat_template.dump().find(kTurnStart) != std::string::npos) {

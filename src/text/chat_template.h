@@ -69,9 +69,9 @@ ChatStops chat_stops(ChatTemplate format, const Tokenizer& tokenizer);
 inline constexpr const char* kChatFile = "llm_chat.json";
 
 // The template that a model folder names: in llm_chat.json, else in its tokenizer_config.json as
-// "chat_template_name", or ChatML where "chat_template" (Jinja, of transformers) writes
-// <|im_start|>. Nothing where there is none; a Jinja template that this program does not know is a
-// warning. Throws Error{input} for an unknown name.
+// "chat_template_name", or ChatML where "chat_template" there or chat_template.jinja (Jinja, of
+// transformers) writes <|im_start|>. Nothing where there is none; a Jinja template that this
+// program does not know is a warning. Throws Error{input} for an unknown name.
 std::optional<ChatTemplate> read_chat_template(const fs::path& directory);
 // What llm_chat.json says, by itself.
 ChatTemplate parse_chat_file(std::string_view text, const std::string& where);

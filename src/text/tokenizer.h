@@ -21,9 +21,6 @@ struct SpecialToken {
   TokenId id;
 };
 
-// Where Error{input} of an encode() says that it is: whoever knows the text's name puts it there.
-inline constexpr const char* kTextOfATokenizer = "text";
-
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;

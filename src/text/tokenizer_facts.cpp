@@ -23,15 +23,17 @@ std::string token_text(const JsonObject& config, const char* key) {
 TokenizerFacts parse_tokenizer_config(std::string_view text, const std::string& where) {
   const Json json = parse_json(text, where, kTokenizerFactLimits);
   const JsonObject config(json, where);
-  TokenizerFacts facts{token_text(config, "bos_token"),
-                       token_text(config, "eos_token"),
-                       token_text(config, "unk_token"),
-                       token_text(config, "pad_token"),
-                       {},
-                       {}};
+  TokenizerFacts facts;
+  facts.bos = token_text(config, "bos_token");
+  facts.eos = token_text(config, "eos_token");
+  facts.unk = token_text(config, "unk_token");
+  facts.pad = token_text(config, "pad_token");
   if (config.has("chat_template")) {
     facts.chat_template = config.value("chat_template");
     facts.chat_template_file = where;
+  }
+  if (config.has("chat_template_name")) {
+    facts.chat_template_name = config.text("chat_template_name");
   }
   return facts;
 }
@@ -39,7 +41,7 @@ TokenizerFacts parse_tokenizer_config(std::string_view text, const std::string& 
 TokenizerFacts read_tokenizer_facts(const fs::path& directory) {
   TokenizerFacts facts;
   std::error_code error;
-  if (const fs::path path = directory / "tokenizer_config.json"; fs::exists(path, error)) {
+  if (const fs::path path = directory / kTokenizerConfigFile; fs::exists(path, error)) {
     facts =
         parse_tokenizer_config(read_text_file(path, kTokenizerFactLimits.max_bytes), path.string());
   }

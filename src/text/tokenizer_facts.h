@@ -2,6 +2,7 @@
 // tokenizer_config.json, and chat_template.jinja in newer folders.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -10,10 +11,13 @@
 
 namespace llm {
 
+inline constexpr const char* kTokenizerConfigFile = "tokenizer_config.json";
+
 struct TokenizerFacts {
-  std::string bos, eos, unk, pad;  // the texts of these tokens; empty: not told
-  Json chat_template;              // Jinja text, or a list of several; null: none
-  fs::path chat_template_file;     // that tells it
+  std::string bos, eos, unk, pad;                 // the texts of these tokens; empty: not told
+  Json chat_template;                             // Jinja text, or a list of several; null: none
+  fs::path chat_template_file;                    // that tells it
+  std::optional<std::string> chat_template_name;  // one of ours
 };
 
 // Of a folder without these files: nothing. Throws Error{input} for damaged ones.

@@ -52,11 +52,7 @@ class CandidateMaker {
 
  private:
   std::vector<TokenId> encode(const std::string& text, const ChoiceItem& item) const {
-    try {
-      return tokenizer_.encode(text);
-    } catch (const Error& error) {
-      fail_input(item.where, error.problem(), error.hint());
-    }
+    return with_where(item.where, [&] { return tokenizer_.encode(text); });
   }
 
   void check(const ChoiceItem& item, std::span<const TokenId> ids,

@@ -23,19 +23,6 @@ void stream_mask(int64_t context, const std::function<void(Bytes)>& write) {
 
 }  // namespace
 
-void require_book_form(const ModelConfig& config) {
-  if (config.hidden != 4 * config.channels) {
-    fail_usage("--format book", "its MLP has 4 times as many channels, this model's has not",
-               "export it in another --format");
-  }
-  if (config.norm_epsilon != ModelConfig().norm_epsilon) {
-    fail_usage("--format book",
-               fmt::format("its layer norms add {} to the variance, this model's {}",
-                           ModelConfig().norm_epsilon, config.norm_epsilon),
-               "export it in another --format");
-  }
-}
-
 void write_book_file(const fs::path& path, const ModelConfig& config, const ParameterStore& store,
                      const ReadParameter& read, DType dtype) {
   std::vector<TorchTensor> tensors;

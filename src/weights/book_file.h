@@ -7,9 +7,6 @@
 
 namespace llm {
 
-// Throws Error{usage} for a model that the class cannot be.
-void require_book_form(const ModelConfig& config);
-
 // model.load_state_dict(torch.load(path)) takes it, of a GPTModel made with this config's numbers
 // and qkv_bias: the parameters, the causal masks and out_head.weight, which shares the data of the
 // token embedding where the model is tied. Other biases that the config leaves out become zeros.

@@ -24,6 +24,23 @@ void check_tokenizer(const Tokenizer& tokenizer, const ModelConfig& config,
              "give the right one with --tokenizer");
 }
 
+// The book's class and llm.c are GPT-2, and have no place for other facts of a model.
+void require_form(const ModelConfig& config, DType dtype, ModelFormat format) {
+  if (format == ModelFormat::hugging_face) return;
+  const char* option = format == ModelFormat::book ? "--format book" : "--format llm.c";
+  const char* hint = "export it in another --format";
+  if (config.hidden != 4 * config.channels) {
+    fail_usage(option, "its MLP has 4 times as many channels, this model's has not", hint);
+  }
+  if (const float usual = ModelConfig().norm_epsilon; config.norm_epsilon != usual) {
+    fail_usage(option,
+               fmt::format("its layer norms add {} to the variance, this model's {}", usual,
+                           config.norm_epsilon),
+               hint);
+  }
+  if (format == ModelFormat::llm_c) require_llmc_form(config, dtype);
+}
+
 // Writes what belongs to the model and is no weights, and removes files of the tokenizer of another
 // model that was in the folder: what is not written anew would be taken for a part of this one.
 void finish_folder(const ConversionTarget& target) {
@@ -34,7 +51,7 @@ void finish_folder(const ConversionTarget& target) {
   if (!bpe) others.insert(others.end(), {"vocab.json", "merges.txt"});
   if (target.tokenizer == nullptr) others.push_back("tokenizer.json");
   const bool described = target.tokenizer != nullptr && target.format == ModelFormat::hugging_face;
-  if (!described) others.push_back("tokenizer_config.json");
+  if (!described) others.push_back(kTokenizerConfigFile);
   if (!target.taught) others.push_back(kChatFile);
   for (const char* name : others) remove_tree(target.directory / name);
 }
@@ -112,8 +129,7 @@ ConversionResult convert_model(Backend& backend, const ModelSource& source,
   const ModelTensors tensors(source.tensors, outline.parameters(), *source.naming);
   ConversionResult result{
       {}, target.dtype.value_or(tensors.dtype()), config, parameter_count(config)};
-  if (target.format == ModelFormat::book) require_book_form(config);
-  if (target.format == ModelFormat::llm_c) require_llmc_form(config, result.dtype);
+  require_form(config, result.dtype, target.format);
   int held = -1;
   const ReadParameter read = [&](std::span<float> into, const ParameterBlock& block) {
     if (held >= 0 && held != block.index) tensors.release(held);
@@ -129,8 +145,7 @@ ConversionResult convert_model(const Gpt& model, const ConversionTarget& target)
   const ModelConfig& config = model.config();
   if (target.tokenizer != nullptr) check_tokenizer(*target.tokenizer, config, "the model");
   ConversionResult result{{}, target.dtype.value_or(DType::f32), config, parameter_count(config)};
-  if (target.format == ModelFormat::book) require_book_form(config);
-  if (target.format == ModelFormat::llm_c) require_llmc_form(config, result.dtype);
+  require_form(config, result.dtype, target.format);
   write_counted(result, model.parameters(), reader_of(model), target);
   return result;
 }

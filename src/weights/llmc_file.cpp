@@ -125,19 +125,9 @@ LlmcModel parse_llmc_file(Bytes bytes, const std::string& where) {
 }
 
 void require_llmc_form(const ModelConfig& config, DType dtype) {
-  const char* hint = "export it in another --format";
   if (!config.tied) {
-    fail_usage("--format llm.c", "its output layer is always tied, this model's is not", hint);
-  }
-  if (config.hidden != 4 * config.channels) {
-    fail_usage("--format llm.c", "its MLP has 4 times as many channels, this model's has not",
-               hint);
-  }
-  if (config.norm_epsilon != ModelConfig().norm_epsilon) {
-    fail_usage("--format llm.c",
-               fmt::format("its layer norms add {} to the variance, this model's {}",
-                           ModelConfig().norm_epsilon, config.norm_epsilon),
-               hint);
+    fail_usage("--format llm.c", "its output layer is always tied, this model's is not",
+               "export it in another --format");
   }
   if (dtype == DType::f16) fail_usage("--format llm.c", "has no f16", "f32 or bf16");
 }

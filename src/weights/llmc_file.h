@@ -23,7 +23,7 @@ struct LlmcModel {
 // is not exactly what they ask for.
 LlmcModel parse_llmc_file(Bytes bytes, const std::string& where);
 
-// Throws Error{usage} for a model or a type that the format cannot hold.
+// Throws Error{usage} for an untied model and for a type that the format cannot hold.
 void require_llmc_form(const ModelConfig& config, DType dtype);
 
 // Writes the parameters of `store`, in f32 or bf16; biases that the config leaves out become zeros.

@@ -199,7 +199,7 @@ void write_tokenizer_files(const fs::path& directory, const ModelConfig& config,
                            const Tokenizer* tokenizer, const TokenizerFacts& facts) {
   if (tokenizer == nullptr) return;
   tokenizer->save(directory);
-  write_file_atomically(directory / "tokenizer_config.json",
+  write_file_atomically(directory / kTokenizerConfigFile,
                         to_pretty_text(tokenizer_config(config, *tokenizer, facts)));
 }
 
@@ -263,11 +263,12 @@ std::unique_ptr<Gpt> load_model(Backend& backend, const fs::path& directory,
   return model;
 }
 
+bool has_tokenizer(const fs::path& directory) {
+  return fs::exists(directory / "tokenizer.json") || fs::exists(directory / "vocab.json");
+}
+
 std::unique_ptr<Tokenizer> read_model_tokenizer(const fs::path& directory) {
-  if (!fs::exists(directory / "tokenizer.json") && !fs::exists(directory / "vocab.json")) {
-    return nullptr;
-  }
-  return load_tokenizer(directory);
+  return has_tokenizer(directory) ? load_tokenizer(directory) : nullptr;
 }
 
 fs::path resolve_model_folder(const std::string& model) {

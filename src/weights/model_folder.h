@@ -72,6 +72,8 @@ bool has_weights(const fs::path& directory);
 // The values of a model in memory, which must outlive this, one parameter after the other.
 ReadParameter reader_of(const Gpt& model);
 
+// Whether a folder has a tokenizer's files.
+bool has_tokenizer(const fs::path& directory);
 // A folder with a tokenizer in it, or nothing.
 std::unique_ptr<Tokenizer> read_model_tokenizer(const fs::path& directory);
 

@@ -132,6 +132,20 @@ int64_t columns_of(const Parameter& parameter) {
   return parameter.shape.size() == 1 ? 1 : parameter.shape[1];
 }
 
+// ModelTensors::read by several threads, each of which takes some of the block's rows.
+void read_by_threads(const ModelTensors& tensors, std::span<float> into,
+                     const ParameterBlock& block, int threads) {
+  const int64_t parts =
+      std::clamp<int64_t>(block.rows * block.columns / kThreadElements, 1, threads);
+  parallel_for(parts, threads, [&](int64_t part) {
+    const int64_t begin = block.rows * part / parts, end = block.rows * (part + 1) / parts;
+    const auto values = into.subspan(static_cast<size_t>(begin * block.columns),
+                                     static_cast<size_t>((end - begin) * block.columns));
+    tensors.read(values,
+                 {block.index, block.row + begin, end - begin, block.column, block.columns});
+  });
+}
+
 }  // namespace
 
 bool same_values(const SourceTensor& a, const SourceTensor& b) {
@@ -210,24 +224,6 @@ DType ModelTensors::dtype() const {
   }
   return first;
 }
-
-namespace {
-
-// ModelTensors::read by several threads, each of which takes some of the block's rows.
-void read_by_threads(const ModelTensors& tensors, std::span<float> into,
-                     const ParameterBlock& block, int threads) {
-  const int64_t parts =
-      std::clamp<int64_t>(block.rows * block.columns / kThreadElements, 1, threads);
-  parallel_for(parts, threads, [&](int64_t part) {
-    const int64_t begin = block.rows * part / parts, end = block.rows * (part + 1) / parts;
-    const auto values = into.subspan(static_cast<size_t>(begin * block.columns),
-                                     static_cast<size_t>((end - begin) * block.columns));
-    tensors.read(values,
-                 {block.index, block.row + begin, end - begin, block.column, block.columns});
-  });
-}
-
-}  // namespace
 
 void copy_to_store(ParameterStore& store, const ModelTensors& tensors) {
   const int threads = thread_count();
